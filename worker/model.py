@@ -1,0 +1,239 @@
+"""The words everything else is said in: rows, calls, replies, verdicts and outcomes. Values only, no I/O."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Mapping
+from typing import Final
+
+
+class Outcome(enum.StrEnum):
+    """The closed set of what can become of a row; the same words in code, report, metrics and docs."""
+
+    SUCCEEDED = "succeeded"
+    UNCONFIRMED = "unconfirmed"
+    NOT_FOUND = "not_found"
+    REFUSED = "refused"
+    EXHAUSTED = "exhausted"
+    INVALID = "invalid"
+    DUPLICATE = "duplicate"
+    EXCLUDED = "excluded"
+    PENDING = "pending"
+
+
+FAILURES: Final = frozenset({Outcome.UNCONFIRMED, Outcome.NOT_FOUND, Outcome.REFUSED, Outcome.EXHAUSTED})
+"""Outcomes of rows that were called and did not succeed: what `--max-failures` counts."""
+
+RETRYABLE: Final = frozenset({Outcome.EXHAUSTED, Outcome.UNCONFIRMED, Outcome.REFUSED})
+"""What `retry` sends again unless told otherwise."""
+
+REPORT_COLUMNS: Final = (
+    "_row",
+    "_outcome",
+    "_http_status",
+    "_error_code",
+    "_error_message",
+    "_attempts",
+    "_started_at",
+    "_finished_at",
+    "_duration_ms",
+    "_sent",
+    "_resent",
+    "_verified_contacts_left",
+    "_lockout_risk",
+    "_duplicate_of",
+    "_run_id",
+)
+"""The columns that a report adds after the input's own."""
+
+
+class RunState(enum.StrEnum):
+    """Where a run stands. `RUNNING` with nobody holding the run's lock means that it was killed."""
+
+    PLANNED = "planned"
+    RUNNING = "running"
+    FINISHED = "finished"
+    HALTED = "halted"
+    INTERRUPTED = "interrupted"
+    CANCELLED = "cancelled"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class InputRow:
+    """One row as it was read from the input, fit to be planned or not.
+
+    Attributes:
+        number: Position among the input's rows, from 1; the row's name for the whole run.
+        line: Line of the input where the row starts, from 1 (the header counts).
+        user_id: As read, never trimmed; empty where it is missing.
+        identifier_id: As read, never trimmed; empty where it is missing.
+        cells: Every cell as read, in the input's order. A row with too few or too many keeps what it has.
+        error_code: Why the row is invalid, as a short word; empty for a good row.
+        error_message: The same as a sentence that names the field; empty for a good row.
+    """
+
+    number: int
+    line: int
+    user_id: str
+    identifier_id: str
+    cells: list[str]
+    error_code: str = ""
+    error_message: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Row:
+    """One row to call, claimed from a source.
+
+    Attributes:
+        number: The row's name within its run, from 1.
+        user_id: The user's id, unescaped.
+        identifier_id: The e-mail's (or phone's) id, unescaped.
+        earlier_requests: Requests sent for this row in earlier sessions that ended without an outcome.
+        maybe_sent: A killed session had claimed this row, so its call may have been made already.
+    """
+
+    number: int
+    user_id: str
+    identifier_id: str
+    earlier_requests: int = 0
+    maybe_sent: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Call:
+    """A request that a row becomes.
+
+    Attributes:
+        method: HTTP method in capitals.
+        path: Path below the API's base, percent-encoded, without a leading slash, for example
+            `users/abc/emails/def/unverify`.
+        body: JSON body, or None for none.
+    """
+
+    method: str
+    path: str
+    body: bytes | None = None
+
+
+class Trouble(enum.StrEnum):
+    """Why a request got no answer."""
+
+    CONNECT = "connect"
+    """No connection: refused, unreachable, reset before the request was written."""
+    TIMEOUT = "timeout"
+    DISCONNECTED = "disconnected"
+    """The connection broke after the request was written and before the answer's head was read."""
+    UNKNOWN_HOST = "unknown_host"
+    CERTIFICATE = "certificate"
+    PROTOCOL = "protocol"
+    """What came back was not HTTP."""
+
+
+class Damage(enum.StrEnum):
+    """What is wrong with an answer's body."""
+
+    NONE = ""
+    OVERSIZED = "oversized"
+    TRUNCATED = "truncated"
+    ENCODED = "encoded"
+    """Compressed although the request asked for plain."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer whose head was read; `body` holds at most the transport's limit of bytes."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    damage: Damage = Damage.NONE
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """A request without an answer.
+
+    Attributes:
+        trouble: The kind.
+        detail: One line for people; holds no header, no key and no identifier.
+        sent: Whether any byte of the request may have left: then the server may have acted on it.
+    """
+
+    trouble: Trouble
+    detail: str
+    sent: bool
+
+
+Reply = Answer | NoAnswer
+
+
+class Decision(enum.Enum):
+    """What a reply means for the row's next step."""
+
+    FINAL = enum.auto()
+    """The verdict's outcome stands."""
+    RETRY = enum.auto()
+    """A transient error: try again; the verdict's outcome stands once the attempts are spent."""
+    THROTTLED = enum.auto()
+    """429: the tenant slows down and the row goes again, at no cost to its attempts."""
+    HALT = enum.auto()
+    """The run is wrong (401, 402, redirect): stop it; the row stays pending."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a reply means for its row.
+
+    Attributes:
+        decision: The next step.
+        outcome: The outcome if final; for `RETRY` and `THROTTLED` the outcome once attempts or time are spent.
+        status: HTTP status, or None without an answer.
+        error_code: Short machine word (a problem's code, `http_503`, `timeout`); empty on success.
+        error_message: One line for people; empty on success.
+        verified_contacts_left: Verified e-mails and phones the user still has, or None if unknown.
+        lockout_risk: Whether the user may now have no way to sign in or recover, or None if unknown.
+    """
+
+    decision: Decision
+    outcome: Outcome
+    status: int | None = None
+    error_code: str = ""
+    error_message: str = ""
+    verified_contacts_left: int | None = None
+    lockout_risk: bool | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Result:
+    """A row's outcome with its evidence: what the ledger records, once.
+
+    Attributes:
+        row: The row.
+        verdict: The last verdict; its `outcome` is the row's outcome.
+        requests: Requests sent for this row over all sessions (earlier ones included).
+        sent: Whether a request of this session may have reached the server.
+        started_at: Epoch seconds when this session took the row up.
+        finished_at: Epoch seconds when the outcome was known.
+    """
+
+    row: Row
+    verdict: Verdict
+    requests: int
+    sent: bool
+    started_at: float
+    finished_at: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A claimed row that goes back to pending, with what is known of it.
+
+    Attributes:
+        row: The row.
+        requests: Requests sent for it over all sessions.
+    """
+
+    row: Row
+    requests: int

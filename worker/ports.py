@@ -1,0 +1,74 @@
+"""The seams of the engine: what the pipeline asks of its surroundings. Adapters live beside their technology."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from worker.model import Call, Reply, Result, Row, Unfinished, Verdict
+
+
+class Operation(Protocol):
+    """What is done to a row. Pure: a value in, a value out."""
+
+    @property
+    def name(self) -> str:
+        """The operation's name on the command line and in the ledger, for example `unverify-email`."""
+
+    def call(self, row: Row) -> Call:
+        """Return the request that does it to `row`."""
+
+    def judge(self, row: Row, reply: Reply) -> Verdict:
+        """Return what `reply` means for `row`. Never raises, whatever the reply holds."""
+
+
+class Transport(Protocol):
+    """Sends requests. Errors are values: `send` raises nothing but `asyncio.CancelledError`."""
+
+    async def send(self, call: Call) -> Reply:
+        """Send `call` once, without retry or redirect, within the time limit, and return what came back."""
+
+
+class Source(Protocol):
+    """Where rows to call come from."""
+
+    async def claim(self, limit: int) -> Sequence[Row]:
+        """Return up to `limit` rows, claimed durably before they are returned; empty when none are left.
+
+        Raises:
+            LedgerError: The claim could not be made durable.
+        """
+
+
+class Recorder(Protocol):
+    """Where outcomes are made durable. Each row's outcome is recorded exactly once."""
+
+    def record(self, result: Result) -> None:
+        """Take `result` for the next group commit; does not wait. Order of calls is kept."""
+
+    def give_back(self, rows: Sequence[Unfinished]) -> None:
+        """Put claimed rows back to pending in the next group commit; does not wait."""
+
+    async def room(self) -> None:
+        """Wait until no result has been waiting to be durable for more than 50 ms (promise 3).
+
+        Raises:
+            LedgerError: A commit failed; nothing more will be recorded.
+        """
+
+    async def flush(self) -> None:
+        """Wait until everything handed over before this call is durable.
+
+        Raises:
+            LedgerError: A commit failed; nothing more will be recorded.
+        """
+
+
+class Pacer(Protocol):
+    """Rate, concurrency, cool-down and adaptation in one object."""
+
+    async def enter(self) -> bool:
+        """Wait for a turn: a concurrency slot and a token of the rate. False when the pacer was closed."""
+
+    def leave(self, reply: Reply) -> None:
+        """Give the slot of one `enter` back and learn from what came back."""
