@@ -188,7 +188,7 @@ class Verdict:
 
     Attributes:
         decision: The next step.
-        outcome: The outcome if final; for `RETRY` and `THROTTLED` the outcome once attempts or time are spent.
+        outcome: The outcome if final; else (`RETRY`, `THROTTLED`) the one once attempts or time are spent.
         status: HTTP status, or None without an answer.
         error_code: Short machine word (a problem's code, `http_503`, `timeout`); empty on success.
         error_message: One line for people; empty on success.

@@ -1,4 +1,4 @@
-"""The seams of the engine: what the pipeline asks of its surroundings. Adapters live beside their technology."""
+"""The seams of the engine: what the pipeline asks of its surroundings. Adapters live by their technology."""
 
 from __future__ import annotations
 
