@@ -70,5 +70,16 @@ class Pacer(Protocol):
     async def enter(self) -> bool:
         """Wait for a turn: a concurrency slot and a token of the rate. False when the pacer was closed."""
 
-    def leave(self, reply: Reply) -> None:
-        """Give the slot of one `enter` back and learn from what came back."""
+    def leave(self, reply: Reply | None) -> None:
+        """Give the slot of one `enter` back and learn from what came back; None if nothing was sent."""
+
+    def close(self) -> None:
+        """Give nobody a turn any more: every waiting and every later `enter` returns False."""
+
+    @property
+    def in_outage(self) -> bool:
+        """Whether the server is taken to be out; what fails meanwhile costs a row no attempt."""
+
+    @property
+    def paused_s(self) -> float:
+        """Seconds spent in outages and operator's pauses so far; a row's time limit leaves them out."""

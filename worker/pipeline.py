@@ -1,0 +1,212 @@
+"""The one flow: a row is claimed, waits its turn, is called, judged, and recorded; trouble goes around again.
+
+Source --> Feed --> pacer --> Operation.call --> Transport --> Operation.judge --> Recorder
+                      ^                                            |
+                      +-------- retry (waits outside a slot) <-----+
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Final
+
+from worker.feed import Feed
+from worker.guard import Guard, Halt
+from worker.model import Decision, NoAnswer, Reply, Result, Row, Unfinished, Verdict
+from worker.ports import Operation, Pacer, Recorder, Source, Transport
+from worker.retry import Effort, RetryLimits, persistently
+
+_RETRYING_PER_WORKER: Final = 4
+"""Rows that may wait for a retry, per worker, before no new row is taken up: bounds memory (promise 9)."""
+
+
+class _StoppedError(Exception):
+    """Ends a row's retrying when the run stops; never leaves this module."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ports:
+    """What the pipeline works with."""
+
+    source: Source
+    operation: Operation
+    transport: Transport
+    pacer: Pacer
+    recorder: Recorder
+    retry_after: Callable[[Reply], float]
+    """Seconds that a reply asks to wait, clamped; 0 if it asks for nothing."""
+
+
+class Pipeline:
+    """Carries every row of a source to its outcome, or until it is stopped.
+
+    Args:
+        ports: What it works with; the pipeline closes none of it but the pacer.
+        guard: Says when the run is wrong.
+        limits: What bounds a row's attempts.
+        concurrency: Workers, which is the most calls in flight.
+        monotonic: Seconds, for time limits.
+        wall: Epoch seconds, for the record.
+    """
+
+    def __init__(
+        self,
+        ports: Ports,
+        guard: Guard,
+        limits: RetryLimits,
+        *,
+        concurrency: int,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._ports = ports
+        self._guard = guard
+        self._concurrency = concurrency
+        self._monotonic = monotonic
+        self._wall = wall
+        self._feed = Feed(ports.source, monotonic)
+        self._waiting: set[asyncio.Task[None]] = set()
+        self._retry_room = asyncio.Semaphore(concurrency * _RETRYING_PER_WORKER)
+        self._persist = persistently(
+            self._attempt_again, limits, active_clock=self._active_s, sleep=self._wait_for_retry
+        )
+        self._stopping = asyncio.Event()
+        self.halt: Halt | None = None
+        """Why the guard stopped the run, or None."""
+
+    async def run(self) -> None:
+        """Work until the source is exhausted or `stop` was called; calls in flight then finish first.
+
+        Everything that was recorded is durable on return.
+
+        Raises:
+            ExceptionGroup: Holds a LedgerError: nothing more can be recorded; calls in flight were dropped.
+        """
+        async with asyncio.TaskGroup() as self._tasks:
+            for _ in range(self._concurrency):
+                self._tasks.create_task(self._work())
+        rest = await self._feed.drain()
+        self._ports.recorder.give_back([Unfinished(row, row.earlier_requests) for row in rest])
+        await self._ports.recorder.flush()
+
+    def stop(self) -> None:
+        """Take up no further row and start no further call; rows without an outcome stay pending."""
+        self._stopping.set()
+        self._ports.pacer.close()
+
+    async def _work(self) -> None:
+        while not self._feed.exhausted and await self._turn():
+            row = await self._feed.next()
+            if row is None:
+                self._ports.pacer.leave(None)
+                self._dismiss_waiting()
+                return
+            started_at = self._wall()
+            reply = await self._ports.transport.send(self._ports.operation.call(row))
+            self._ports.pacer.leave(reply)
+            verdict = self._ports.operation.judge(row, reply)
+            sent = _was_sent(reply)
+            if verdict.decision is Decision.FINAL:
+                self._finish(
+                    Result(row, verdict, row.earlier_requests + sent, sent, started_at, self._wall())
+                )
+                await self._ports.recorder.room()
+            else:
+                await self._retry_room.acquire()
+                self._tasks.create_task(self._go_on(self._first_effort(row, reply, verdict, started_at)))
+
+    async def _turn(self) -> bool:
+        worker = asyncio.current_task()
+        assert worker is not None
+        self._waiting.add(worker)
+        may_go = await self._ports.pacer.enter()
+        self._waiting.discard(worker)
+        return may_go
+
+    def _dismiss_waiting(self) -> None:
+        """Send the workers home that wait for a turn they no longer need: the source is exhausted."""
+        for worker in self._waiting:
+            worker.cancel()
+        self._waiting.clear()
+
+    async def _go_on(self, effort: Effort) -> None:
+        """Carry a row on whose first attempt brought no final verdict."""
+        try:
+            self._watch_unfinished(effort.verdict)
+            if self.halt is None and await self._is_settled(effort):
+                self._finish(
+                    Result(
+                        effort.row,
+                        effort.verdict,
+                        effort.requests,
+                        effort.sent,
+                        effort.started_at,
+                        self._wall(),
+                    )
+                )
+            else:
+                self._ports.recorder.give_back([Unfinished(effort.row, effort.requests)])
+        finally:
+            self._retry_room.release()
+
+    async def _is_settled(self, effort: Effort) -> bool:
+        """Retry until `effort.verdict` says what became of the row; False if the run stopped first."""
+        try:
+            verdict = await self._persist(effort)
+        except _StoppedError:
+            return False
+        return verdict.decision is not Decision.HALT
+
+    async def _attempt_again(self, effort: Effort) -> Verdict:
+        if not await self._ports.pacer.enter():
+            raise _StoppedError
+        reply = await self._ports.transport.send(self._ports.operation.call(effort.row))
+        self._ports.pacer.leave(reply)
+        effort.verdict = self._ports.operation.judge(effort.row, reply)
+        self._count(effort, reply)
+        self._watch_unfinished(effort.verdict)
+        return effort.verdict
+
+    def _first_effort(self, row: Row, reply: Reply, verdict: Verdict, started_at: float) -> Effort:
+        effort = Effort(row, started_at, self._active_s(), row.earlier_requests, 0, False, verdict, 0.0)
+        self._count(effort, reply)
+        return effort
+
+    def _count(self, effort: Effort, reply: Reply) -> None:
+        sent = _was_sent(reply)
+        effort.requests += sent
+        effort.sent = effort.sent or sent
+        effort.retry_after_s = self._ports.retry_after(reply)
+        if effort.verdict.decision is Decision.RETRY and not self._ports.pacer.in_outage:
+            effort.spent += 1
+
+    def _watch_unfinished(self, verdict: Verdict) -> None:
+        if verdict.decision is not Decision.FINAL:
+            self._heed(self._guard.see_unfinished(verdict))
+
+    def _finish(self, result: Result) -> None:
+        self._ports.recorder.record(result)
+        self._heed(self._guard.see_finished(result.verdict))
+
+    def _heed(self, halt: Halt | None) -> None:
+        if halt is not None and self.halt is None:
+            self.halt = halt
+            self.stop()
+
+    def _active_s(self) -> float:
+        return self._monotonic() - self._ports.pacer.paused_s
+
+    async def _wait_for_retry(self, delay_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(delay_s):
+                await self._stopping.wait()
+        if self._stopping.is_set():
+            raise _StoppedError
+
+
+def _was_sent(reply: Reply) -> bool:
+    return not isinstance(reply, NoAnswer) or reply.sent
