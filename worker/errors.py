@@ -30,3 +30,9 @@ class LedgerError(BulkUnverifyError):
     """The ledger could not be read or written (full disk, broken file). Nothing false was recorded."""
 
     exit_code = 3
+
+
+class ReportError(BulkUnverifyError):
+    """A report could not be written. The ledger holds what was done; the report can be written again."""
+
+    exit_code = 3
