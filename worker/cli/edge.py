@@ -1,0 +1,56 @@
+"""The outermost layer: no traceback reaches a person, every failure has its exit code."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Final, NoReturn, ParamSpec, TypeVar
+
+from worker.errors import BulkUnverifyError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+INTERRUPTED: Final = 130
+_SIGPIPE: Final = 141
+_UNEXPECTED: Final = 70
+"""EX_SOFTWARE of sysexits.h: a defect of ours, not of the input."""
+
+
+def guarded(command: Callable[P, R]) -> Callable[P, R]:
+    """Wrap a command so that it ends with a sentence and an exit code, whatever is raised in it."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except BulkUnverifyError as error:
+            fail(str(error), error.exit_code, as_json=bool(kwargs.get("as_json")))
+        except KeyboardInterrupt:
+            fail("Interrupted. What is on disk is complete; run the same command to resume.", INTERRUPTED)
+        except BrokenPipeError:
+            sys.stderr.close()  # the reader of our output went away: nothing more to tell it
+            raise SystemExit(_SIGPIPE) from None
+        except Exception as error:  # noqa: BLE001 - the last resort: a defect is told without a traceback
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            place = f"{where.filename.rsplit('/', 1)[-1]}:{where.lineno}"
+            fail(
+                f"Internal error ({type(error).__name__} at {place}). This is a defect of bulk-unverify. What is"
+                " on disk is complete: look at it with `bulk-unverify status`, and resume by running again.",
+                _UNEXPECTED,
+                as_json=bool(kwargs.get("as_json")),
+            )
+
+    return run
+
+
+def fail(message: str, exit_code: int, *, as_json: bool = False) -> NoReturn:
+    """Say what went wrong and exit; with `as_json` also as an object on standard output."""
+    sys.stderr.write(f"bulk-unverify: {message}\n")
+    if as_json:
+        sys.stdout.write(json.dumps({"error": message, "exit_code": exit_code}) + "\n")
+        sys.stdout.flush()
+    raise SystemExit(exit_code)

@@ -1,0 +1,84 @@
+"""The flags that several commands share, each described once. Names are a contract: add, never rename."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+UserColumn = Annotated[
+    str | None, typer.Option("--user-column", help="Header name or position of the user id's column.")
+]
+IdentifierColumn = Annotated[
+    str | None,
+    typer.Option("--identifier-column", help="Header name or position of the identifier id's column."),
+]
+NoHeader = Annotated[bool, typer.Option("--no-header", help="The file's first line is a row.")]
+Delimiter = Annotated[
+    str | None, typer.Option("--delimiter", help="`,` `;` or `tab`; found by itself otherwise.")
+]
+Encoding = Annotated[
+    str | None, typer.Option("--encoding", help="For example latin-1; otherwise UTF-8, or what a BOM says.")
+]
+MaxRows = Annotated[
+    int | None, typer.Option("--max-rows", min=0, help="Refuse a file that has more rows than this.")
+]
+Operation = Annotated[str, typer.Option("--operation", help="unverify-email, or verify-email to undo it.")]
+Tenant = Annotated[
+    str | None,
+    typer.Option("--tenant", help="The tenant's domain; otherwise MONOCLOUD_MANAGEMENT_DOMAIN."),
+]
+Runs = Annotated[Path, typer.Option("--runs", help="The folder that holds one folder a run.")]
+Again = Annotated[
+    bool, typer.Option("--again", help="Make a new run, although one of the same input exists.")
+]
+Rate = Annotated[
+    str,
+    typer.Option("--rate", help="50/s, 3000/m, auto (find the server's limit) or unlimited."),
+]
+Concurrency = Annotated[int, typer.Option("--concurrency", help="Most calls in flight, 1 to 1000.")]
+Attempts = Annotated[
+    int, typer.Option("--attempts", help="Attempts of one row that may end in a transient error.")
+]
+RowTimeLimit = Annotated[
+    str,
+    typer.Option("--row-time-limit", help="A row is not tried again after this; outages not counted."),
+]
+Timeout = Annotated[
+    str | None,
+    typer.Option("--timeout", help="Time limit of one call; otherwise MONOCLOUD_MANAGEMENT_TIMEOUT, or 10s."),
+]
+MaxFailures = Annotated[
+    str, typer.Option("--max-failures", help="Halt when more of the session's rows fail (from 50 on).")
+]
+Accept = Annotated[
+    str | None,
+    typer.Option("--accept", help="Outcomes that are no failures, for example not_found."),
+]
+OutagePatience = Annotated[
+    str, typer.Option("--outage-patience", help="Halt when an outage lasts longer than this.")
+]
+Deadline = Annotated[
+    str | None, typer.Option("--deadline", help="Halt (resumable) after this long, for example 2h.")
+]
+CaBundle = Annotated[
+    Path | None, typer.Option("--ca-bundle", help="PEM file of the certificates to trust instead.")
+]
+Exclude = Annotated[
+    Path | None,
+    typer.Option("--exclude", help="The protected list: ids that are never called, one a line or a CSV."),
+]
+ShareTenant = Annotated[
+    bool,
+    typer.Option("--share-tenant", help="Allow another run on this tenant at once; each keeps its own rate."),
+]
+Reason = Annotated[str, typer.Option("--reason", help="Why this is done (a ticket); kept as evidence.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask. Required where there is no terminal.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print the summary as one JSON object on standard output.")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Plan, show the first calls, send nothing; `run` takes this plan.")
+]

@@ -1,0 +1,76 @@
+"""Shows a session while it runs: a live bar on a terminal, a line every ten seconds elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TextIO
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from worker.compose.monitor import Monitor, View
+from worker.model import Outcome
+from worker.units import format_duration
+
+_LINE_EVERY_S: Final = 10.0
+_FRAME_EVERY_S: Final = 0.25
+
+
+def presenter(stream: TextIO) -> Callable[[Monitor], Coroutine[Any, Any, None]]:
+    """Return what shows a monitor on `stream` until it is cancelled."""
+    return _live if stream.isatty() else _lines
+
+
+def line(view: View) -> str:
+    """Return one line on how a session stands."""
+    done = view.rows - view.outcomes[Outcome.PENDING]
+    counts = ", ".join(f"{count:,} {outcome}" for outcome, count in view.outcomes.items() if count)
+    return f"{done:,}/{view.rows:,} rows, {view.rows_per_s:.1f} rows/s, {_eta(view)}; {_pace(view)}; {counts}"
+
+
+async def _lines(monitor: Monitor) -> None:
+    import structlog
+
+    log = structlog.get_logger()
+    while True:
+        await asyncio.sleep(_LINE_EVERY_S)
+        log.info("progress", line=line(monitor.view()))
+
+
+async def _live(monitor: Monitor) -> None:
+    console = Console(stderr=True)
+    with Live(_frame(monitor.view()), console=console, auto_refresh=False) as live:
+        try:
+            while True:
+                live.update(_frame(monitor.view()), refresh=True)
+                await asyncio.sleep(_FRAME_EVERY_S)
+        finally:
+            live.update(_frame(monitor.view()), refresh=True)
+
+
+def _frame(view: View) -> Group:
+    done = view.rows - view.outcomes[Outcome.PENDING]
+    head = Table.grid(padding=(0, 1), expand=True)
+    head.add_column(ratio=1)
+    head.add_column(no_wrap=True)
+    head.add_row(
+        ProgressBar(total=max(view.rows, 1), completed=done),
+        Text(f"{done:,}/{view.rows:,}  {view.rows_per_s:.1f} rows/s  {_eta(view)}"),
+    )
+    counts = "  ".join(f"{outcome} {count:,}" for outcome, count in view.outcomes.items() if count)
+    return Group(Text(f"{view.tenant}  {view.run_id}", style="bold"), head, Text(_pace(view)), Text(counts))
+
+
+def _eta(view: View) -> str:
+    return "ETA unknown" if view.eta_s is None else f"ETA {format_duration(view.eta_s)}"
+
+
+def _pace(view: View) -> str:
+    if view.pace is None:
+        return "starting"
+    rate = "unlimited" if view.pace.rate_per_s is None else f"{view.pace.rate_per_s:.4g}/s"
+    return f"rate {rate} ({view.pace.why}), {view.pace.in_flight} in flight"

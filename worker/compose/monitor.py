@@ -1,0 +1,102 @@
+"""What can be seen of a session while it runs. Counts move only after their outcomes are durable (promise 2)."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+from worker.model import Outcome
+
+_WINDOW_S: Final = 10.0
+
+
+class Pace(Protocol):
+    """What the pacer tells of itself, for people."""
+
+    @property
+    def rate_per_s(self) -> float | None:
+        """The rate in force, or None for unlimited."""
+
+    @property
+    def why(self) -> str:
+        """Why the rate is what it is, in a few words."""
+
+    @property
+    def in_flight(self) -> int:
+        """Calls in flight."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class View:
+    """A moment of a session.
+
+    Attributes:
+        run_id: The run.
+        tenant: The tenant's name.
+        rows: Rows of the run.
+        outcomes: Rows by outcome, pending included; sums to `rows`.
+        rows_per_s: Rows finished a second over the last ten seconds.
+        eta_s: Seconds until the last pending row at that pace, or None if nothing moves.
+        pace: The rate in force and why, or None before the first call.
+    """
+
+    run_id: str
+    tenant: str
+    rows: int
+    outcomes: Mapping[Outcome, int]
+    rows_per_s: float
+    eta_s: float | None
+    pace: Pace | None
+
+
+class Monitor:
+    """Counts what became durable in a session.
+
+    Args:
+        run_id: The run.
+        tenant: The tenant's name.
+        outcomes: Rows by outcome when the session began, zeros included.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self, run_id: str, tenant: str, outcomes: Mapping[Outcome, int], clock: Callable[[], float]
+    ) -> None:
+        self._run_id = run_id
+        self._tenant = tenant
+        self._outcomes = collections.Counter(outcomes)
+        self._rows = self._outcomes.total()
+        self._clock = clock
+        self._finished: collections.deque[tuple[float, int]] = collections.deque([(clock(), 0)])
+        self._total = 0
+        self.pace: Callable[[], Pace] | None = None
+
+    def committed(self, counts: Mapping[Outcome, int]) -> None:
+        """Move `counts` rows from pending to their outcomes: they are on disk now."""
+        done = sum(counts.values())
+        self._outcomes.update(counts)
+        self._outcomes[Outcome.PENDING] -= done
+        self._total += done
+        now = self._clock()
+        if now - self._finished[-1][0] >= 0.2:  # noqa: PLR2004 - fifty marks fill the window
+            self._finished.append((now, self._total))
+
+    def view(self) -> View:
+        """Return the present moment."""
+        now = self._clock()
+        while len(self._finished) > 1 and now - self._finished[1][0] > _WINDOW_S:
+            self._finished.popleft()
+        since, before = self._finished[0]
+        per_s = (self._total - before) / (now - since) if now > since else 0.0
+        pending = self._outcomes[Outcome.PENDING]
+        return View(
+            run_id=self._run_id,
+            tenant=self._tenant,
+            rows=self._rows,
+            outcomes={outcome: self._outcomes[outcome] for outcome in Outcome},
+            rows_per_s=per_s,
+            eta_s=pending / per_s if per_s > 0 else None,
+            pace=None if self.pace is None else self.pace(),
+        )

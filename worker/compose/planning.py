@@ -1,0 +1,157 @@
+"""From an input file to a plan on disk. Sends nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import getpass
+import os
+import re
+import secrets
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from jobs.catalog import OPERATIONS
+from worker.connection import Tenant
+from worker.errors import InputError, UsageError
+from worker.intake import InputOptions, digest, load_protected, open_table, spool_stdin
+from worker.ledger import Binding, PlanDraft, RunFolder, remove_stale_drafts
+
+_STEM: Final = re.compile(r"[^A-Za-z0-9]+")
+_STEM_LENGTH: Final = 24
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PlanRequest:
+    """What is to be planned.
+
+    Attributes:
+        input_path: The file, or `-` for standard input.
+        input_options: How to read it.
+        tenant: Whose users they are.
+        operation: Name of the operation.
+        runs_dir: Where run folders are made.
+        again: Whether to make a new run although one of the same input exists.
+        exclude: The protected list, or None.
+        reason: Why it is done.
+    """
+
+    input_path: Path
+    input_options: InputOptions
+    tenant: Tenant
+    operation: str
+    runs_dir: Path
+    again: bool
+    exclude: Path | None
+    reason: str
+
+
+def operator() -> str:
+    """Return who runs this, as `user@host`."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+def plan_run(request: PlanRequest) -> RunFolder:
+    """Return the run of this input: the one that exists, unless `again`, or else a new plan on disk.
+
+    Raises:
+        InputError: The file as a whole cannot be planned.
+        UsageError: There is no such operation.
+    """
+    if request.operation not in OPERATIONS:
+        raise UsageError(f"There is no operation {request.operation!r}; there are {', '.join(OPERATIONS)}.")
+    _make_private(request.runs_dir)
+    remove_stale_drafts(request.runs_dir)
+    with _input_file(request) as path:
+        binding = Binding(
+            input_name=str(request.input_path.name),
+            input_sha256=digest(path),
+            tenant=request.tenant.name,
+            operation=request.operation,
+            selection=_selection(request.input_options),
+        )
+        existing = None if request.again else RunFolder.find(request.runs_dir, binding)
+        folder = existing or _draft(request, binding, path)
+    return folder
+
+
+def find_run(runs_dir: Path, target: str) -> RunFolder | None:
+    """Return the run that `target` names or whose folder it is, or None if it is something else: a file.
+
+    Raises:
+        LedgerError: It is a run's folder, and its ledger cannot be read.
+    """
+    path = Path(target)
+    if target == "-" or path.is_file():
+        return None
+    if path.is_dir() or (runs_dir / target).is_dir():
+        return RunFolder.open(runs_dir, target)
+    return None
+
+
+def _draft(request: PlanRequest, binding: Binding, path: Path) -> RunFolder:
+    protected = load_protected(request.exclude) if request.exclude else frozenset()
+    now = time.time()
+    with (
+        open_table(path, request.input_options) as table,
+        PlanDraft(
+            request.runs_dir,
+            _run_id(request.input_path, now),
+            binding,
+            operator=operator(),
+            reason=request.reason,
+            planned_at=now,
+        ) as draft,
+    ):
+        draft.add(table.rows())
+        if table.sha256 != binding.input_sha256:
+            raise InputError(
+                f"{request.input_path} changed while it was read. Plan it again when it is complete."
+            )
+        draft.finish(
+            header=table.header,
+            user_index=table.user_index,
+            identifier_index=table.identifier_index,
+            input_sha256=table.sha256,
+            protected=protected,
+        )
+    return draft.folder
+
+
+@contextlib.contextmanager
+def _input_file(request: PlanRequest) -> Iterator[Path]:
+    """Yield a file to read: the input itself, or standard input written to a private file first."""
+    if str(request.input_path) != "-":
+        yield request.input_path
+        return
+    spooled = spool_stdin(sys.stdin.buffer, request.runs_dir)
+    try:
+        yield spooled
+    finally:
+        spooled.unlink()
+
+
+def _selection(options: InputOptions) -> dict[str, str]:
+    return {name: str(value) for name, value in dataclasses.asdict(options).items() if value is not None}
+
+
+def _run_id(input_path: Path, now: float) -> str:
+    moment = datetime.datetime.fromtimestamp(now, datetime.UTC).strftime("%Y%m%d-%H%M%S")
+    stem = _STEM.sub("-", input_path.name.split(".")[0]).strip("-")[:_STEM_LENGTH] or "stdin"
+    return f"{moment}-{stem.lower()}-{secrets.token_hex(2)}"
+
+
+def _make_private(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--runs {folder}: cannot make this folder: {error.strerror}.") from error

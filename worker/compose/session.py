@@ -1,0 +1,175 @@
+"""One session of a run: takes its locks, works through the pending rows, and says how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+import structlog
+
+from jobs.catalog import OPERATIONS
+from worker import logs
+from worker.compose.monitor import Monitor
+from worker.compose.options import Steering
+from worker.compose.planning import operator
+from worker.compose.stopping import Stop, StopRequest, heed_signals
+from worker.compose.watch import Bounds, ProtectedFile, Watch
+from worker.connection import ApiKey, Tenant
+from worker.errors import BulkUnverifyError, ConfigurationError, UsageError
+from worker.guard import Guard, HaltKind
+from worker.ledger import RunFolder, RunLedger, RunLock, TenantLock
+from worker.model import Outcome, RunState
+from worker.pacing import AsyncPacer, retry_after_s
+from worker.pipeline import Pipeline, Ports
+from worker.retry import RetryLimits
+from worker.transport import AiohttpTransport, prime_malloc
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SessionRequest:
+    """What a session needs.
+
+    Attributes:
+        folder: The planned run.
+        tenant: Must be the one that the run was planned for.
+        key: The tenant's key.
+        steering: How to go about it.
+        retake: Outcomes that go again first (`retry`); empty to carry on with what is pending.
+        present: Shows the monitor until it is cancelled.
+        say: Tells the person one line.
+    """
+
+    folder: RunFolder
+    tenant: Tenant
+    key: ApiKey
+    steering: Steering
+    retake: frozenset[Outcome]
+    present: Callable[[Monitor], Coroutine[Any, Any, None]]
+    say: Callable[[str], None]
+
+
+async def run_session(request: SessionRequest) -> None:
+    """Work on the run until no row is pending or something ends the session; the ledger tells how it ended.
+
+    Raises:
+        RunBusyError: Another process owns the run, or calls this tenant.
+        ConfigurationError: The host or its certificate is wrong; nothing was sent.
+        LedgerError: Outcomes could not be recorded; run again to resume.
+    """
+    folder, steering = request.folder, request.steering
+    binding = folder.binding()
+    if binding.tenant != request.tenant.name:
+        raise UsageError(
+            f"Run {folder.run_id} was planned for {binding.tenant}, not for {request.tenant.name}."
+            " Name that tenant, or plan the file for this one."
+        )
+    prime_malloc()
+    protected = ProtectedFile(steering.exclude)
+    with (
+        RunLock(folder),
+        TenantLock(request.tenant.name, run_id=folder.run_id, share=steering.share_tenant),
+        logs.configure(folder.log, key=request.key.reveal()) as log,
+    ):
+        facts = folder.facts()
+        monitor = Monitor(folder.run_id, binding.tenant, facts.outcomes, time.monotonic)
+        async with _ledger(folder, monitor) as ledger:
+            if request.retake:
+                await ledger.take_back(request.retake, session=None, why="retry")
+            number = await ledger.begin_session(operator(), steering.as_text(), protected.load())
+            log.info("session_started", run_id=folder.run_id, session=number, **steering.as_text())
+            session = _Session(request, number, ledger, monitor, protected, log)
+            try:
+                await session.work()
+            except* BulkUnverifyError as group:
+                error = _innermost(group)
+                log.error("session_broke", error=str(error))
+                raise error from None
+
+
+@contextlib.asynccontextmanager
+async def _ledger(folder: RunFolder, monitor: Monitor) -> AsyncIterator[RunLedger]:
+    ledger = await RunLedger.open(folder, on_commit=monitor.committed)
+    try:
+        yield ledger
+    finally:
+        await ledger.close()
+
+
+def _innermost(group: BaseException) -> BaseException:
+    while isinstance(group, BaseExceptionGroup):
+        group = group.exceptions[0]
+    return group
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Session:
+    """The parts of a session that has its locks and its ledger."""
+
+    request: SessionRequest
+    number: int
+    ledger: RunLedger
+    monitor: Monitor
+    protected: ProtectedFile
+    log: structlog.stdlib.BoundLogger
+
+    async def work(self) -> None:
+        """Run the pipeline to its end and record how the session ended."""
+        steering = self.request.steering
+        pacer = AsyncPacer(steering.rate, concurrency=steering.concurrency)
+        self.monitor.pace = pacer.status
+        async with AiohttpTransport(
+            self.request.tenant,
+            self.request.key,
+            timeout_s=steering.timeout_s,
+            concurrency=steering.concurrency,
+            ca_bundle=steering.ca_bundle,
+        ) as transport:
+            pipeline = self._pipeline(pacer, transport)
+            stopping = StopRequest(pipeline.stop)
+            bounds = Bounds(steering.deadline_s, steering.outage_patience_s)
+            watch = Watch(self.request.folder, self.ledger, pacer, stopping, bounds, self.protected, self.log)
+            with heed_signals(stopping, self.request.say):
+                await _beside(pipeline.run(), watch.run(), self.request.present(self.monitor))
+        await self._end(pipeline, stopping.stop)
+
+    def _pipeline(self, pacer: AsyncPacer, transport: AiohttpTransport) -> Pipeline:
+        steering = self.request.steering
+        ports = Ports(
+            source=self.ledger,
+            operation=OPERATIONS[self.request.folder.binding().operation],
+            transport=transport,
+            pacer=pacer,
+            recorder=self.ledger,
+            retry_after=retry_after_s,
+        )
+        guard = Guard(max_failures=steering.max_failures, accept=steering.accept)
+        limits = RetryLimits(steering.attempts, steering.row_time_limit_s)
+        return Pipeline(ports, guard, limits, concurrency=steering.concurrency)
+
+    async def _end(self, pipeline: Pipeline, stop: Stop | None) -> None:
+        halt = pipeline.halt
+        if halt is not None:
+            await self.ledger.take_back(
+                halt.evidence, session=self.number, why=halt.reason, http_status=halt.evidence_status
+            )
+            stop = Stop(RunState.HALTED, halt.reason)
+        pending = self.request.folder.facts().outcomes[Outcome.PENDING]
+        if stop is None or pending == 0:
+            stop = Stop(RunState.FINISHED, "")
+        await self.ledger.end_session(stop.state, stop.reason)
+        self.log.info("session_ended", state=str(stop.state), reason=stop.reason, pending=pending)
+        if halt is not None and halt.kind is HaltKind.CONFIGURATION:
+            raise ConfigurationError(halt.reason)
+
+
+async def _beside(main: Coroutine[Any, Any, None], *others: Coroutine[Any, Any, None]) -> None:
+    """Await `main` while `others` run; they are cancelled when it ends, and it is when one of them fails."""
+    async with asyncio.TaskGroup() as tasks:
+        beside = [tasks.create_task(other) for other in others]
+        await main
+        for task in beside:
+            task.cancel()

@@ -1,0 +1,151 @@
+"""What can end or steer a session from outside its rows: the inbox, the deadline, an outage that lasts."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from worker.compose.stopping import Stop, StopRequest
+from worker.errors import BulkUnverifyError
+from worker.intake import load_protected
+from worker.ledger import Command, RunFolder, RunLedger, take_commands
+from worker.model import RunState
+from worker.pacing import AsyncPacer, parse_rate
+from worker.units import format_duration
+
+_EVERY_S: Final = 0.25
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Bounds:
+    """How long a session may take.
+
+    Attributes:
+        deadline_s: Seconds from its start, or None.
+        outage_patience_s: Seconds that an outage may last.
+    """
+
+    deadline_s: float | None
+    outage_patience_s: float
+
+
+class ProtectedFile:
+    """The protected list on disk, read again when it changes (promise 11).
+
+    Args:
+        path: The list, or None for none.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._seen = self._stamp()
+
+    def load(self) -> frozenset[str]:
+        """Return the ids on the list."""
+        return frozenset() if self._path is None else load_protected(self._path)
+
+    def changed(self) -> bool:
+        """Return whether the file changed since this was asked last."""
+        stamp = self._stamp()
+        changed = stamp != self._seen
+        self._seen = stamp
+        return changed
+
+    def _stamp(self) -> tuple[int, int, int] | None:
+        if self._path is None:
+            return None
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+class Watch:
+    """Looks around four times a second while the pipeline works.
+
+    Args:
+        folder: The run, whose inbox is read.
+        ledger: Where applied commands are recorded.
+        pacer: What pause, continue and rate act on.
+        request: Asked to stop the session.
+        bounds: How long it may take.
+        protected: The protected list.
+        log: Where it says what it did.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        ledger: RunLedger,
+        pacer: AsyncPacer,
+        request: StopRequest,
+        bounds: Bounds,
+        protected: ProtectedFile,
+        log: structlog.stdlib.BoundLogger,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._folder = folder
+        self._ledger = ledger
+        self._pacer = pacer
+        self._request = request
+        self._bounds = bounds
+        self._protected = protected
+        self._log = log
+        self._clock = clock
+        self._began = clock()
+
+    async def run(self) -> None:
+        """Watch until cancelled.
+
+        Raises:
+            LedgerError: An applied command could not be recorded.
+        """
+        while True:
+            await self._look()
+            await asyncio.sleep(_EVERY_S)
+
+    async def _look(self) -> None:
+        for command in take_commands(self._folder):
+            await self._apply(command)
+        now = self._clock()
+        deadline_s, patience_s = self._bounds.deadline_s, self._bounds.outage_patience_s
+        since = self._pacer.outage_since
+        if deadline_s is not None and now - self._began >= deadline_s:
+            self._halt(f"the deadline of {format_duration(deadline_s)} was reached")
+        elif since is not None and now - since >= patience_s:
+            self._halt(f"the tenant did not answer for {format_duration(patience_s)} (an outage)")
+        if self._protected.changed():
+            self._protect()
+
+    def _protect(self) -> None:
+        try:
+            ids = self._protected.load()
+        except BulkUnverifyError as error:
+            self._halt(f"the protected list changed and cannot be read: {error}")
+            return
+        self._ledger.protect(ids)
+        self._log.info("protected_list_read_again", ids=len(ids))
+
+    def _halt(self, reason: str) -> None:
+        self._request.ask(Stop(RunState.HALTED, reason))
+
+    async def _apply(self, command: Command) -> None:
+        await self._ledger.note_command(str(command), time.time())
+        self._log.info("steered", command=str(command))
+        match command.name:
+            case "pause":
+                self._pacer.pause()
+            case "continue":
+                self._pacer.resume()
+            case "cancel":
+                self._request.ask(Stop(RunState.CANCELLED, "cancelled from another shell"))
+            case "rate":
+                self._pacer.set_rate(parse_rate(command.rate))
