@@ -1,0 +1,257 @@
+"""The sandbox itself: a stand-in tenant on a loopback socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, Self
+
+from aiohttp import web
+
+from worker.errors import ConfigurationError
+from worker.sandbox import wire
+from worker.sandbox.api import Api
+from worker.sandbox.control import PREFIX, control
+from worker.sandbox.options import Kind, SandboxOptions, Trouble
+from worker.sandbox.people import People
+from worker.sandbox.record import Record
+from worker.sandbox.replies import Reply
+from worker.sandbox.routes import find_route
+from worker.sandbox.script import Fate, Script
+from worker.sandbox.stage import NOTHING_DONE, Stage
+from worker.sandbox.tenant import Tenant
+
+_BACKLOG: Final = 1024
+_ACTED: Final = range(200, 300)
+_KEEP_ALIVE_S: Final = 75.0
+_CLOSE_WITHIN_S: Final = 0.1
+
+
+class Sandbox:
+    """Serves while its `async with` block runs.
+
+    Args:
+        options: What to be.
+        clock: Monotonic seconds.
+        epoch: Seconds since 1970.
+
+    Raises:
+        ConfigurationError: The host is not on loopback, or the port or the certificate cannot be used.
+    """
+
+    def __init__(
+        self,
+        options: SandboxOptions,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        epoch: Callable[[], float] = time.time,
+    ) -> None:
+        self.options = options
+        self._host = _loopback(options.host)
+        self._clock = clock
+        self._epoch = epoch
+        self._people = People(options.seed, options.users)
+        self._tls = _tls_context(options)
+        self._port = options.port
+        self._elsewhere_port = 0
+        self._begin_anew(options.trouble)
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        # A stalled or slow answer ends when its client hangs up: nothing piles up.
+        self._web = web.Server(
+            self._handle, access_log=None, handler_cancellation=True, keepalive_timeout=_KEEP_ALIVE_S
+        )
+        self._elsewhere = web.Server(self._handle_elsewhere, access_log=None)
+        self._reopening: asyncio.TimerHandle | asyncio.Task[None] | None = None
+        self._listener: asyncio.Server | None = await self._listen(self._bind())
+        self._port = self._listener.sockets[0].getsockname()[1]
+        self._elsewhere_listener = await loop.create_server(self._elsewhere, self._host, 0)
+        self._elsewhere_port = self._elsewhere_listener.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._reopening is not None:
+            self._reopening.cancel()
+        if isinstance(self._reopening, asyncio.Task):
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._reopening
+        for listener in (self._listener, self._elsewhere_listener):
+            if listener is not None:
+                listener.close()
+        for server in (self._web, self._elsewhere):
+            await server.shutdown(_CLOSE_WITHIN_S)
+
+    @property
+    def url(self) -> str:
+        """The address without a path, for example `http://127.0.0.1:40123`."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{'https' if self._tls else 'http'}://{host}:{self._port}"
+
+    @property
+    def domain(self) -> str:
+        """What goes into MONOCLOUD_MANAGEMENT_DOMAIN; with its scheme, as plain http must be asked for."""
+        return self.url
+
+    @property
+    def elsewhere(self) -> str:
+        """Where redirects lead: another port on the same address."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._elsewhere_port}"
+
+    @property
+    def api_key(self) -> str:
+        """The one key that is right."""
+        return self.options.api_key
+
+    @property
+    def people(self) -> People:
+        """The users, as they were made."""
+        return self._people
+
+    @property
+    def tenant(self) -> Tenant:
+        """The users, as they are now."""
+        return self._tenant
+
+    @property
+    def record(self) -> Record:
+        """What was received since the start or the last reset."""
+        return self._record
+
+    def pairs(self, n: int) -> list[tuple[str, str]]:
+        """Return user id and primary e-mail's id of the first `n` users."""
+        people = map(self._people.person, range(min(n, self._people.count)))
+        return [(person.user_id, person.email_ids[0]) for person in people]
+
+    def set_trouble(self, trouble: Trouble) -> None:
+        """Replace all trouble; its counts, limits and draws begin anew."""
+        self._trouble = trouble
+        self._script = Script(trouble, self.options.seed, self._clock())
+
+    def reset(self) -> None:
+        """Forget the record and every change to a user; the trouble stays and begins anew."""
+        self._begin_anew(self._trouble)
+
+    def _begin_anew(self, trouble: Trouble) -> None:
+        self._tenant = Tenant(self._people)
+        self._record = Record(self._people)
+        self._api = Api(self._tenant, self.options.plan, self.options.already_unverified)
+        self.set_trouble(trouble)
+
+    def _bind(self) -> socket.socket:
+        """Return a socket that owns the port and does not listen yet: connections are refused."""
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        bound = socket.socket(family)
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind((self._host, self._port))
+        except OSError as error:
+            bound.close()
+            raise ConfigurationError(
+                f"The sandbox cannot use {self._host} port {self._port}: {error.strerror}. "
+                "Choose another port, or 0 for any free one."
+            ) from error
+        return bound
+
+    async def _listen(self, bound: socket.socket) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        return await loop.create_server(self._web, sock=bound, ssl=self._tls, backlog=_BACKLOG)
+
+    def _refuse(self, for_s: float) -> None:
+        """Reset every connection and refuse new ones for `for_s` seconds."""
+        if self._listener is None:
+            return
+        self._listener.close()
+        self._listener = None
+        bound = self._bind()
+        for connection in self._web.connections:
+            wire.reset_transport(connection.transport)
+        self._reopening = asyncio.get_running_loop().call_later(for_s, self._start_reopening, bound)
+
+    def _start_reopening(self, bound: socket.socket) -> None:
+        self._reopening = asyncio.get_running_loop().create_task(self._reopen(bound))
+
+    async def _reopen(self, bound: socket.socket) -> None:
+        self._listener = await self._listen(bound)
+
+    async def _handle_elsewhere(self, request: web.BaseRequest) -> web.StreamResponse:
+        self._record.elsewhere["requests"] += 1
+        self._record.elsewhere["with_key"] += "X-API-KEY" in request.headers
+        return web.json_response({})
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.raw_path.startswith(PREFIX):
+            return await control(self, request)
+        now_s = self._clock()
+        record, trouble, script, api = self._record, self._trouble, self._script, self._api
+        route = find_route(request.method, request.raw_path)
+        person = self._people.find(route.user_id) if route.user_id else None
+        pair = (route.user_id, route.identifier_id)
+        number = record.arrived(now_s, request.method, route.action, person, pair)
+        key = request.headers.get("X-API-KEY")
+        record.keys["missing" if key is None else "right" if key == self.api_key else "wrong"] += 1
+        epoch_s = self._epoch()
+        fate = script.decide(*pair, key_right=key == self.api_key, now_s=now_s, epoch_s=epoch_s)
+        if fate.refuse_s > 0.0:
+            self._refuse(fate.refuse_s)
+        body = await request.read() if request.body_exists else b""
+        stage = Stage(api, trouble, self.elsewhere + request.raw_path)
+        reply = stage.reply(route, person, body, fate, epoch_s)
+        if fate.kind not in NOTHING_DONE and reply.status in _ACTED and request.method != "GET":
+            record.acted(number)
+        return await self._write(request, record, number, reply, fate)
+
+    async def _write(
+        self, request: web.BaseRequest, record: Record, number: int, reply: Reply, fate: Fate
+    ) -> web.StreamResponse:
+        """Answer, or do what `fate` has in store instead; only then is the request's status recorded."""
+        if fate.slow_s > 0.0:
+            await asyncio.sleep(fate.slow_s)
+        if fate.kind in {Kind.STALL, Kind.STALL_AFTER}:
+            await wire.stall()
+        if fate.kind in {Kind.RESET, Kind.RESET_AFTER}:
+            wire.reset_transport(request.transport)
+        elif fate.kind is Kind.GARBAGE:
+            wire.write_garbage(request.transport)
+        else:
+            record.answered(number, reply.status)
+        if fate.kind is Kind.TRUNCATED:
+            wire.write_truncated(request.transport, reply, fate)
+        return wire.make_response(reply, fate)
+
+
+def _loopback(host: str) -> str:
+    """Return the address that `host` means."""
+    address = "127.0.0.1" if host == "localhost" else host
+    try:
+        if ipaddress.ip_address(address).is_loopback:
+            return address
+    except ValueError:
+        pass
+    raise ConfigurationError(
+        f"The sandbox does not listen on {host!r}: it takes a made-up key, so it serves loopback "
+        "addresses alone. Use 127.0.0.1, ::1 or localhost."
+    )
+
+
+def _tls_context(options: SandboxOptions) -> ssl.SSLContext | None:
+    if options.tls_cert is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(options.tls_cert, options.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(
+            f"The certificate {options.tls_cert} with the key {options.tls_key} cannot be used: "
+            f"{error.strerror or error}. Give two PEM files that belong together."
+        ) from error
+    return context
