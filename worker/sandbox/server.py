@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
-import socket
 import ssl
 import time
 from collections.abc import Callable
@@ -18,6 +16,7 @@ from worker.errors import ConfigurationError
 from worker.sandbox import wire
 from worker.sandbox.api import Api
 from worker.sandbox.control import PREFIX, control
+from worker.sandbox.door import Door
 from worker.sandbox.options import Kind, SandboxOptions, Trouble
 from worker.sandbox.people import People
 from worker.sandbox.record import Record
@@ -27,10 +26,8 @@ from worker.sandbox.script import Fate, Script
 from worker.sandbox.stage import NOTHING_DONE, Stage
 from worker.sandbox.tenant import Tenant
 
-_BACKLOG: Final = 1024
 _ACTED: Final = range(200, 300)
 _KEEP_ALIVE_S: Final = 75.0
-_CLOSE_WITHIN_S: Final = 0.1
 
 
 class Sandbox:
@@ -63,32 +60,21 @@ class Sandbox:
         self._begin_anew(options.trouble)
 
     async def __aenter__(self) -> Self:
-        loop = asyncio.get_running_loop()
         # A stalled or slow answer ends when its client hangs up: nothing piles up.
-        self._web = web.Server(
+        server = web.Server(
             self._handle, access_log=None, handler_cancellation=True, keepalive_timeout=_KEEP_ALIVE_S
         )
-        self._elsewhere = web.Server(self._handle_elsewhere, access_log=None)
-        self._reopening: asyncio.TimerHandle | asyncio.Task[None] | None = None
-        self._listener: asyncio.Server | None = await self._listen(self._bind())
-        self._port = self._listener.sockets[0].getsockname()[1]
-        self._elsewhere_listener = await loop.create_server(self._elsewhere, self._host, 0)
-        self._elsewhere_port = self._elsewhere_listener.sockets[0].getsockname()[1]
+        self._door = Door(server, self._host, self.options.port, self._tls)
+        self._port = await self._door.open()
+        self._back_door = Door(web.Server(self._handle_elsewhere, access_log=None), self._host, 0)
+        self._elsewhere_port = await self._back_door.open()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._reopening is not None:
-            self._reopening.cancel()
-        if isinstance(self._reopening, asyncio.Task):
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._reopening
-        for listener in (self._listener, self._elsewhere_listener):
-            if listener is not None:
-                listener.close()
-        for server in (self._web, self._elsewhere):
-            await server.shutdown(_CLOSE_WITHIN_S)
+        await self._door.close()
+        await self._back_door.close()
 
     @property
     def url(self) -> str:
@@ -147,42 +133,6 @@ class Sandbox:
         self._api = Api(self._tenant, self.options.plan, self.options.already_unverified)
         self.set_trouble(trouble)
 
-    def _bind(self) -> socket.socket:
-        """Return a socket that owns the port and does not listen yet: connections are refused."""
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        bound = socket.socket(family)
-        try:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            bound.bind((self._host, self._port))
-        except OSError as error:
-            bound.close()
-            raise ConfigurationError(
-                f"The sandbox cannot use {self._host} port {self._port}: {error.strerror}. "
-                "Choose another port, or 0 for any free one."
-            ) from error
-        return bound
-
-    async def _listen(self, bound: socket.socket) -> asyncio.Server:
-        loop = asyncio.get_running_loop()
-        return await loop.create_server(self._web, sock=bound, ssl=self._tls, backlog=_BACKLOG)
-
-    def _refuse(self, for_s: float) -> None:
-        """Reset every connection and refuse new ones for `for_s` seconds."""
-        if self._listener is None:
-            return
-        self._listener.close()
-        self._listener = None
-        bound = self._bind()
-        for connection in self._web.connections:
-            wire.reset_transport(connection.transport)
-        self._reopening = asyncio.get_running_loop().call_later(for_s, self._start_reopening, bound)
-
-    def _start_reopening(self, bound: socket.socket) -> None:
-        self._reopening = asyncio.get_running_loop().create_task(self._reopen(bound))
-
-    async def _reopen(self, bound: socket.socket) -> None:
-        self._listener = await self._listen(bound)
-
     async def _handle_elsewhere(self, request: web.BaseRequest) -> web.StreamResponse:
         self._record.elsewhere["requests"] += 1
         self._record.elsewhere["with_key"] += "X-API-KEY" in request.headers
@@ -202,7 +152,7 @@ class Sandbox:
         epoch_s = self._epoch()
         fate = script.decide(*pair, key_right=key == self.api_key, now_s=now_s, epoch_s=epoch_s)
         if fate.refuse_s > 0.0:
-            self._refuse(fate.refuse_s)
+            self._door.refuse(fate.refuse_s)
         body = await request.read() if request.body_exists else b""
         stage = Stage(api, trouble, self.elsewhere + request.raw_path)
         reply = stage.reply(route, person, body, fate, epoch_s)
@@ -224,9 +174,10 @@ class Sandbox:
             wire.write_garbage(request.transport)
         else:
             record.answered(number, reply.status)
+        response = wire.make_response(reply, fate)
         if fate.kind is Kind.TRUNCATED:
-            wire.write_truncated(request.transport, reply, fate)
-        return wire.make_response(reply, fate)
+            wire.write_truncated(request.transport, response)
+        return response
 
 
 def _loopback(host: str) -> str:

@@ -61,12 +61,11 @@ def write_garbage(transport: asyncio.Transport | None) -> None:
         transport.close()
 
 
-def write_truncated(transport: asyncio.Transport | None, reply: Reply, fate: Fate) -> None:
-    """Answer with a head that promises the whole body and with half of it, and close the connection."""
-    body = encode(reply.body, fate)
-    head = (
-        f"HTTP/1.1 {reply.status} OK\r\nContent-Type: {reply.content_type}\r\nContent-Length: {len(body)}\r\n"
-    )
+def write_truncated(transport: asyncio.Transport | None, response: web.Response) -> None:
+    """Send the head of `response`, which promises its whole body, and half of that; close the connection."""
+    body = response.body if isinstance(response.body, bytes) else b""
+    headers = {**response.headers, "Content-Length": str(len(body))}
+    lines = [f"HTTP/1.1 {response.status} OK", *(f"{name}: {value}" for name, value in headers.items())]
     if transport is not None:
-        transport.write(head.encode() + b"\r\n" + body[: len(body) // 2])
+        transport.write("\r\n".join([*lines, "", ""]).encode() + body[: len(body) // 2])
         transport.close()
