@@ -15,8 +15,8 @@ _MARK: Final = "'"
 def escape(cell: str) -> str:
     """Return `cell` so that a spreadsheet takes it as text.
 
-    A cell that starts with `=`, `+`, `@`, `'`, tab or carriage return, or with `-` and holds anything but ASCII
-    letters, digits, `_`, `-` and `.`, gets one `'` before it. Ids such as `-aB3_x` stay as they are.
+    A cell that starts with `=`, `+`, `@`, `'`, tab or carriage return, or with `-` and holds anything but
+    ASCII letters, digits, `_`, `-` and `.`, gets one `'` before it. Ids such as `-aB3_x` stay as they are.
     """
     return _MARK + cell if cell[:1] in SUSPECT and _RISKY.match(cell) else cell
 

@@ -1,7 +1,8 @@
-"""The CSV report: the input's own columns, then ours. UTF-8 without a byte order mark.
+r"""The CSV report: the input's own columns, then ours. UTF-8 without a byte order mark.
 
-Lines end in CRLF: RFC 4180 says so, and only then does `csv.writer` quote a lone carriage return inside a cell.
-Text that UTF-8 cannot hold (what undecodable bytes were read as) is written as `\\udce9`: the file stays readable.
+Lines end in CRLF: RFC 4180 says so, and only then does `csv.writer` quote a lone carriage return in a
+cell. Text that UTF-8 cannot hold (what undecodable bytes were read as) is written as `\udce9`: the file stays
+readable.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final
 
 from worker.errors import ReportError, UsageError
 
@@ -45,8 +45,8 @@ def open_destination(destination: Destination) -> Iterator[BinaryIO]:
         raise
     except OSError as error:
         raise ReportError(
-            f"{destination} could not be written: {error.strerror or error}. What was done is safe in the ledger: "
-            "make room or name another place, then write the report again with `bulk-unverify report`."
+            f"{destination} could not be written: {error.strerror or error}. What was done is "
+            "safe in the ledger: make room or name another place, then write the report again."
         ) from error
 
 
@@ -72,7 +72,7 @@ def _open_path(path: Path) -> Iterator[BinaryIO]:
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb", buffering=_BUFFER_BYTES) as file:
-            yield cast("BinaryIO", file)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

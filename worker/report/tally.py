@@ -1,12 +1,12 @@
-"""What one pass over the rows learns of a run, in bounded memory: for the page, and to check the ledger's sums."""
+"""What one pass over the rows learns of a run, in bounded memory: for the page, and to check the sums."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Final
 
 from worker.model import Outcome
-from worker.report.times import duration_ms
 from worker.reportable import ReportRow
 
 MOST_CODES: Final = 1000
@@ -15,6 +15,7 @@ OTHER_CODES: Final = "(other codes)"
 
 MOST_BUCKETS: Final = 4096
 _EXACT_BITS: Final = 10
+_EXACT_BELOW_MS: Final = 1 << _EXACT_BITS
 
 
 @dataclasses.dataclass(slots=True)
@@ -47,46 +48,56 @@ class Tally:
     resent: int = 0
     lockout_risks: int = 0
 
-    def add(self, row: ReportRow) -> None:
-        """Count `row`."""
-        self.rows += 1
-        if row.number != self.rows:
-            self.misplaced += 1
-        self.outcomes[row.outcome] += 1
-        if row.error_code:
-            self._add_code(row.error_code)
+    def add(self, rows: Iterable[ReportRow]) -> None:
+        """Count `rows`, which follow those added before.
+
+        The loop is kept flat: it runs once for each row of a report, beside the formatting of its line.
+        """
+        outcomes, durations_ms = self.outcomes, self.durations_ms
+        for row in rows:
+            self.rows += 1
+            if row.number != self.rows:
+                self.misplaced += 1
+            outcomes[row.outcome] += 1
+            if row.outcome is not Outcome.SUCCEEDED:
+                self._add_unsuccessful(row)
+            self.resent += row.resent
+            self.lockout_risks += row.lockout_risk or 0
+            started_at, finished_at = row.started_at, row.finished_at
+            if started_at is None or finished_at is None:
+                continue
+            took = int((finished_at - started_at) * 1000.0)
+            if not 0 <= took < _EXACT_BELOW_MS:
+                took = _rounded_ms(took)
+            durations_ms[took] = durations_ms.get(took, 0) + 1
+            bucket = int(finished_at) >> self.bucket_shift
+            finished = self.finished
+            finished[bucket] = finished.get(bucket, 0) + row.requests
+            if len(finished) > MOST_BUCKETS:
+                self._widen()
+
+    def _add_unsuccessful(self, row: ReportRow) -> None:
         if row.sent == "maybe":
             self.maybe_sent += 1
-        if row.resent:
-            self.resent += 1
-        if row.lockout_risk:
-            self.lockout_risks += 1
-        if row.started_at is not None and row.finished_at is not None:
-            self._add_call(row, row.started_at, row.finished_at)
-
-    def _add_code(self, code: str) -> None:
-        codes = self.error_codes
-        if code not in codes and len(codes) >= MOST_CODES:
-            code = OTHER_CODES
-        codes[code] = codes.get(code, 0) + 1
-
-    def _add_call(self, row: ReportRow, started_at: float, finished_at: float) -> None:
-        took = duration_ms(started_at, finished_at)
-        spare = took.bit_length() - _EXACT_BITS
-        if spare > 0:
-            took = took >> spare << spare
-        self.durations_ms[took] = self.durations_ms.get(took, 0) + 1
-        bucket = int(finished_at) >> self.bucket_shift
-        self.finished[bucket] = self.finished.get(bucket, 0) + row.requests
-        if row.outcome is not Outcome.SUCCEEDED:
+        if row.finished_at is not None:
+            bucket = int(row.finished_at) >> self.bucket_shift
             self.failed[bucket] = self.failed.get(bucket, 0) + row.requests
-        if len(self.finished) > MOST_BUCKETS:
-            self._widen()
+        code, codes = row.error_code, self.error_codes
+        if code:
+            if code not in codes and len(codes) >= MOST_CODES:
+                code = OTHER_CODES
+            codes[code] = codes.get(code, 0) + 1
 
     def _widen(self) -> None:
         self.bucket_shift += 1
         self.finished = _halve(self.finished)
         self.failed = _halve(self.failed)
+
+
+def _rounded_ms(took: int) -> int:
+    """Keep ten significant bits; 0 where the wall clock was set back between start and end."""
+    spare = max(0, took.bit_length() - _EXACT_BITS)
+    return max(0, took >> spare << spare)
 
 
 def _halve(buckets: dict[int, int]) -> dict[int, int]:

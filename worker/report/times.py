@@ -32,8 +32,3 @@ def stamper() -> Callable[[int], str]:
         return second(epoch_ms // 1000) + _MILLISECONDS[epoch_ms % 1000]
 
     return stamp
-
-
-def duration_ms(started_at: float, finished_at: float) -> int:
-    """Return the whole milliseconds between two instants; 0 where the wall clock was set back in between."""
-    return max(0, whole_ms(finished_at) - whole_ms(started_at))
