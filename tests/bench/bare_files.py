@@ -3,7 +3,7 @@
 `plan FILE DATABASE`: csv.reader, and each row's number and cells into one table, in groups of 500 inserts
 and one transaction (a plan is all or nothing), in WAL with `synchronous=FULL` as the ledger's. No validation,
 no duplicates.
-`report LEDGER FILE`: one SELECT of what the ledger holds of each row, through csv.writer.
+`report LEDGER FILE`: one SELECT of what a report says of each row, as it is stored, through csv.writer.
 """
 
 from __future__ import annotations
@@ -16,6 +16,11 @@ from pathlib import Path
 from typing import Final
 
 _GROUP: Final = 500
+_SELECT: Final = """
+SELECT row, cells, planned, duplicate_of, outcome, http_status, outcomes.error_code, outcomes.error_message,
+       requests, sent, resent, started_at, finished_at, verified_contacts_left, lockout_risk
+FROM rows LEFT JOIN outcomes USING (row) ORDER BY row
+"""
 
 
 def plan(source: Path, database: Path) -> None:
@@ -39,9 +44,7 @@ def plan(source: Path, database: Path) -> None:
 def report(ledger: Path, destination: Path) -> None:
     """Select and write."""
     connection = sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)
-    found = connection.execute(
-        "SELECT * FROM rows LEFT JOIN outcomes ON outcomes.number = rows.number ORDER BY rows.number"
-    )
+    found = connection.execute(_SELECT)
     with destination.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow([column[0] for column in found.description])
