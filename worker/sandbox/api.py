@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
@@ -72,7 +71,7 @@ class Api:
             self._tenant.set_verified(person, slot, wanted, epoch_s)
             return Reply(200, self._tenant.document(person, without=(route.identifier_id,)))
         # As if nobody had ever done what is asked, also on a second try.
-        unchanged = dataclasses.replace(self._tenant.standing(person), verified=(not wanted,) * 3)
+        unchanged = self._tenant.standing(person)._replace(verified=(not wanted,) * 3)
         return Reply(200, self._tenant.document(person, standing=unchanged))
 
     def _verification(self, person: Person, route: Route, _body: bytes, epoch_s: float) -> Reply:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Collection
-from typing import Final
+from json.encoder import encode_basestring
+from typing import Final, NamedTuple
 
 from worker.sandbox.people import Person
 
@@ -25,8 +24,7 @@ _CITIES: Final = (
 _SUMMARY_ONLY: Final = '"public_data":{"theme":"dark","locale":"de-CH"},"private_data":{"crm":"%08d"},'
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """What can change about a user.
 
     Attributes:
@@ -79,9 +77,9 @@ def user_document(
     t = person.traits
     keys = sort_keys(person, created, standing.updated_at)
     city, region, country = _CITIES[t[4] % len(_CITIES)]
-    data = "" if summary else _SUMMARY_ONLY % person.index
+    data = "" if summary else _SUMMARY_ONLY % person.place
     return (
-        f'{{"user_id":{json.dumps(person.user_id, ensure_ascii=False)},"disabled":{_bool(standing.disabled)},'
+        f'{{"user_id":{encode_basestring(person.user_id)},"disabled":{_bool(standing.disabled)},'
         f'"creation_time":{created},"last_updated":{keys["last_updated"]},'
         f'"last_activity":{keys["last_activity"]},"last_sign_in_success":{keys["last_sign_in_success"]},'
         f'"last_sign_in_success_ip":"203.0.113.{t[4]}","last_sign_in_attempt":{keys["last_sign_in_attempt"]},'
@@ -112,21 +110,23 @@ def _claims(person: Person) -> str:
 
 
 def _emails(person: Person, standing: Standing, without: Collection[str]) -> str:
-    return ",".join(
-        f'{{"id":{json.dumps(email_id, ensure_ascii=False)},"email":"{address}","primary":{_bool(slot == 0)},'
-        f'"verified":{_bool(standing.verified[slot])},"source":"sign_up","verification_source":"email_code"}}'
-        for slot, (email_id, address) in enumerate(
-            zip(person.email_ids, (person.email, person.second_email), strict=False)
-        )
-        if email_id not in without
-    )
+    shown = []
+    for slot, email_id in enumerate(person.email_ids):
+        if email_id not in without:
+            address = person.second_email if slot else person.email
+            shown.append(
+                f'{{"id":{encode_basestring(email_id)},"email":"{address}","primary":{_bool(slot == 0)},'
+                f'"verified":{_bool(standing.verified[slot])},"source":"sign_up",'
+                '"verification_source":"email_code"}'
+            )
+    return ",".join(shown)
 
 
 def _phones(person: Person, standing: Standing, without: Collection[str]) -> str:
     if not person.phone_id or person.phone_id in without:
         return ""
     return (
-        f'{{"id":"{person.phone_id}","phone":"+4179{person.index:07}","primary":true,'
+        f'{{"id":"{person.phone_id}","phone":"+4179{person.place:07}","primary":true,'
         f'"verified":{_bool(standing.verified[2])},"source":"profile","verification_source":"sms_code"}}'
     )
 
@@ -135,7 +135,7 @@ def _provider(person: Person) -> str:
     if not person.traits[3] & 16:
         return ""
     return (
-        f'{{"authenticator":"google","provider_user_id":"1{person.index:020}",'
+        f'{{"authenticator":"google","provider_user_id":"1{person.place:020}",'
         f'"claims":{{"email":"{person.email}","email_verified":true,"name":"{person.username}"}}}}'
     )
 

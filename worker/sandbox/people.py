@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-import dataclasses
 import hashlib
-from typing import Final
+from typing import Final, NamedTuple
 
 _CORE_LENGTH: Final = 21
 _CODE_BITS: Final = 40
@@ -36,21 +35,22 @@ _LAST: Final = ("silva", "okafor", "meyer", "rossi", "tanaka", "novak", "haddad"
 _DOMAINS: Final = ("acme.example", "contoso.example", "mail.example", "beispiel.example", "tenant.example")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Person:
+class Person(NamedTuple):
     """One generated user.
 
     Attributes:
-        index: Position among the tenant's users, from 0, in order of creation.
+        place: Position among the tenant's users, from 0, in order of creation.
         user_id: 21 characters as the real ones, or an odd form of them.
+        username: The user name; unique.
         email_ids: The primary e-mail's id and, for half of the users, a second one's.
         phone_id: The phone's id; empty for those without a phone.
         username_id: The user name's id.
         traits: Six bytes that everything else about the user is derived from.
     """
 
-    index: int
+    place: int
     user_id: str
+    username: str
     email_ids: tuple[str, ...]
     phone_id: str
     username_id: str
@@ -67,13 +67,9 @@ class Person:
         return f"{self.username}@home.example"
 
     @property
-    def username(self) -> str:
-        """The user name; unique."""
-        return f"{_FIRST[self.traits[0] & 7]}.{_LAST[self.traits[0] >> 3 & 7]}{self.index}"
-
-    def verified_at_first(self, slot: int) -> bool:
-        """Whether the contact in `slot` (0 and 1 the e-mails, 2 the phone) was verified from the start."""
-        return slot == 0 or bool(self.traits[2] >> slot & 1)
+    def verified_at_first(self) -> int:
+        """Which contacts were verified from the start: bits 0 and 1 for the e-mails, 2 for the phone."""
+        return self.traits[2] & 0b110 | 1
 
 
 class People:
@@ -96,13 +92,15 @@ class People:
         core = base64.urlsafe_b64encode(code + digest[:11])[:_CORE_LENGTH].decode()
         traits = digest[58:]
         before, after = _form(index)
-        first = before + _uuid(digest[10:26])
+        text = digest.hex()
+        first = before + _uuid(text[20:52])
         return Person(
-            index=index,
+            place=index,
             user_id=f"{before}{core}{after}",
-            email_ids=(first, _uuid(digest[26:42])) if traits[3] & 1 else (first,),
-            phone_id=_uuid(digest[42:58]) if traits[3] & 2 else "",
-            username_id=_uuid(digest[20:36]),
+            username=f"{_FIRST[traits[0] & 7]}.{_LAST[traits[0] >> 3 & 7]}{index}",
+            email_ids=(first, _uuid(text[52:84])) if traits[3] & 1 else (first,),
+            phone_id=_uuid(text[84:116]) if traits[3] & 2 else "",
+            username_id=_uuid(text[40:72]),
             traits=traits,
         )
 
@@ -143,7 +141,6 @@ def _cores(user_id: str) -> list[str]:
     ]
 
 
-def _uuid(sixteen: bytes) -> str:
-    """Return `sixteen` bytes written as a UUID of version 4."""
-    text = sixteen.hex()
+def _uuid(text: str) -> str:
+    """Return 32 hexadecimal digits written as a UUID of version 4."""
     return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}"

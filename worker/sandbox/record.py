@@ -65,7 +65,7 @@ class PairNames:
         """Return the pair's number; `person` is who has `user_id`."""
         slot = _slot(person, identifier_id) if person is not None else None
         if person is not None and slot is not None:
-            return person.index * _SLOTS + slot
+            return person.place * _SLOTS + slot
         pair = (user_id, identifier_id)
         if pair not in self._numbers:
             self._numbers[pair] = _STRANGERS + len(self._strangers)

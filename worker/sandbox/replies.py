@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
+import types
 from collections.abc import Mapping
 from http.client import responses
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from worker.sandbox.options import Kind
 
@@ -20,8 +20,10 @@ _PAGE: Final = (
 )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Reply:
+_NO_HEADERS: Final[Mapping[str, str]] = types.MappingProxyType({})
+
+
+class Reply(NamedTuple):
     """One answer.
 
     Attributes:
@@ -34,7 +36,7 @@ class Reply:
     status: int
     body: str = ""
     content_type: str = JSON
-    headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    headers: Mapping[str, str] = _NO_HEADERS
 
 
 def problem(status: int, detail: str, kind: str = "", **extra: Any) -> Reply:

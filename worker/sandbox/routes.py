@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import enum
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 BASE: Final = "/api/"
@@ -48,8 +47,7 @@ _ROUTES: Final = tuple(
 )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """What a request asks for; ids are decoded, and empty where the call has none."""
 
     action: Action

@@ -68,6 +68,7 @@ class Sandbox:
         self._port = await self._door.open()
         self._back_door = Door(web.Server(self._handle_elsewhere, access_log=None), self._host, 0)
         self._elsewhere_port = await self._back_door.open()
+        self.set_trouble(self._trouble)
         return self
 
     async def __aexit__(
@@ -122,6 +123,7 @@ class Sandbox:
         """Replace all trouble; its counts, limits and draws begin anew."""
         self._trouble = trouble
         self._script = Script(trouble, self.options.seed, self._clock())
+        self._stage = Stage(self._api, trouble, self.elsewhere)
 
     def reset(self) -> None:
         """Forget the record and every change to a user; the trouble stays and begins anew."""
@@ -142,7 +144,7 @@ class Sandbox:
         if request.raw_path.startswith(PREFIX):
             return await control(self, request)
         now_s = self._clock()
-        record, trouble, script, api = self._record, self._trouble, self._script, self._api
+        record, script, stage = self._record, self._script, self._stage
         route = find_route(request.method, request.raw_path)
         person = self._people.find(route.user_id) if route.user_id else None
         pair = (route.user_id, route.identifier_id)
@@ -154,7 +156,6 @@ class Sandbox:
         if fate.refuse_s > 0.0:
             self._door.refuse(fate.refuse_s)
         body = await request.read() if request.body_exists else b""
-        stage = Stage(api, trouble, self.elsewhere + request.raw_path)
         reply = stage.reply(route, person, body, fate, epoch_s)
         if fate.kind not in NOTHING_DONE and reply.status in _ACTED and request.method != "GET":
             record.acted(number)

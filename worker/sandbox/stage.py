@@ -72,4 +72,4 @@ class Stage:
 def _padded(reply: Reply, least_bytes: int) -> Reply:
     """Return `reply` with its user wrapped in a list that is at least `least_bytes` long."""
     padding = "x" * least_bytes
-    return dataclasses.replace(reply, body=f'[{{"padding":"{padding}"}},{reply.body or "null"}]')
+    return reply._replace(body=f'[{{"padding":"{padding}"}},{reply.body or "null"}]')

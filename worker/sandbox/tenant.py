@@ -35,7 +35,7 @@ class Tenant:
 
     def is_verified(self, person: Person, slot: int) -> bool:
         """Return whether the contact in `slot` is verified now."""
-        return person.verified_at_first(slot) != bool(self._flips[person.index] >> slot & 1)
+        return bool((person.verified_at_first ^ self._flips[person.place]) >> slot & 1)
 
     def set_verified(self, person: Person, slot: int, verified: bool, epoch_s: float) -> None:
         """Set whether the contact in `slot` is verified."""
@@ -45,15 +45,15 @@ class Tenant:
     def disable(self, person: Person, *, revoke_sessions: bool, epoch_s: float) -> None:
         """Close the user's sign-in and, if asked, end the sessions."""
         wanted = _DISABLED | (_SESSION_MASK if revoke_sessions else 0)
-        self._flip(person, wanted & ~self._flips[person.index], epoch_s)
+        self._flip(person, wanted & ~self._flips[person.place], epoch_s)
 
     def force_reset(self, person: Person, epoch_s: float) -> None:
         """Make the user set a new password."""
-        self._flip(person, _FORCE_RESET & ~self._flips[person.index], epoch_s)
+        self._flip(person, _FORCE_RESET & ~self._flips[person.place], epoch_s)
 
     def sessions(self, person: Person) -> list[str]:
         """Return the ids of the user's live sessions."""
-        flips = self._flips[person.index]
+        flips = self._flips[person.place]
         return [
             f"{person.username_id}-{number}"
             for number in range(SESSIONS)
@@ -69,21 +69,18 @@ class Tenant:
 
     def standing(self, person: Person) -> Standing:
         """Return everything that can change about the user."""
-        flips = self._flips[person.index]
+        flips = self._flips[person.place]
+        verified = person.verified_at_first ^ flips
         return Standing(
-            (
-                self.is_verified(person, 0),
-                self.is_verified(person, 1),
-                self.is_verified(person, PHONE_SLOT),
-            ),
+            (bool(verified & 1), bool(verified & 2), bool(verified & 4)),
             bool(flips & _DISABLED),
             bool(flips & _FORCE_RESET),
-            self._updated_at[person.index],
+            self._updated_at[person.place],
         )
 
     def created_at(self, person: Person) -> int:
         """Return when the user signed up, in epoch seconds."""
-        return created_at(person.index, self.people.count)
+        return created_at(person.place, self.people.count)
 
     def document(
         self,
@@ -99,6 +96,6 @@ class Tenant:
 
     def _flip(self, person: Person, bits: int, epoch_s: float) -> None:
         if bits:
-            self._flips[person.index] ^= bits
-            self._updated_at[person.index] = int(epoch_s)
+            self._flips[person.place] ^= bits
+            self._updated_at[person.place] = int(epoch_s)
             self.changes += 1
