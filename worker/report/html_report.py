@@ -56,7 +56,7 @@ def render(facts: RunFacts, tally: Tally, run_dir: Path) -> str:
 
 
 def problems(facts: RunFacts, tally: Tally) -> list[str]:
-    """Return why the rows that were written are not the run's rows, a sentence each; empty for a sound report."""
+    """Return why what was written is not the whole run, a sentence each; empty for a sound report."""
     found = []
     if tally.rows != facts.rows:
         found.append(f"The report has {tally.rows:,} rows, but the input had {facts.rows:,}.")

@@ -33,8 +33,8 @@ def some_rows() -> list[ReportRow]:
                   sent="yes", verified_contacts_left=0, lockout_risk=True),
         ReportRow(["u2", "e2"], 2, Outcome.REFUSED, 422, HOSTILE, "=no\nway", 3, T0, T0 + 9, "yes",
         resent=True),
-        ReportRow(["only"], 3, Outcome.INVALID, error_code="missing", error_message="identifier_id
-        is missing"),
+        ReportRow(["only"], 3, Outcome.INVALID, error_code="missing",
+                  error_message="identifier_id is missing"),
         ReportRow(["u1", "e1"], 4, Outcome.DUPLICATE, duplicate_of=1),
         ReportRow(["u5", "e5"], 5, Outcome.EXCLUDED),
         ReportRow(["u6", "e6"], 6, Outcome.PENDING, sent="maybe", started_at=T0),
