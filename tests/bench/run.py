@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import functools
 import shutil
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ import start
 import throughput
 from figures import Figure, render
 from processes import HERE, BenchError
-from product import Run
+from product import COMMAND, Run
 
 _RESULTS: Final = HERE / "RESULTS.md"
 
@@ -93,6 +94,8 @@ def main(arguments: Sequence[str]) -> int:
     wanted = chosen.only.split(",")
     if unknown := set(wanted) - set(names):
         parser.error(f"no such section: {', '.join(sorted(unknown))}")
+    if not Path(COMMAND).is_file():
+        parser.error("bulk-unverify is not installed beside this Python: install the project first.")
     folder = Path(tempfile.mkdtemp(prefix="bulk-unverify-bench-", dir=chosen.workspace))
     try:
         bench = Bench(folder, quick=chosen.quick, rounds=chosen.rounds)
@@ -117,8 +120,8 @@ def _section(name: str, measure: Callable[[], list[Figure]]) -> list[Figure]:
     sys.stderr.write(f"measuring {name} ...\n")
     try:
         return measure()
-    except BenchError as error:
-        sys.stderr.write(f"{name}: {error}\n")
+    except (BenchError, OSError, ValueError, LookupError, sqlite3.Error) as error:
+        sys.stderr.write(f"{name}: {error!r}\n")
         return [Figure(name, "the whole section", "works", "broke", False, "see the bench's error output")]
 
 
