@@ -24,6 +24,7 @@ from processes import HERE, BenchError
 from product import COMMAND, Run
 
 _RESULTS: Final = HERE / "RESULTS.md"
+_BROKE: Final = "broke"
 
 
 class Bench:
@@ -85,7 +86,9 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--rounds", type=int, default=5, help="Turns that each of two things takes.")
     parser.add_argument(
-        "--output", type=Path, help="Where the table goes; RESULTS.md beside this file, unless quick."
+        "--output",
+        type=Path,
+        help="Where the table goes; RESULTS.md beside this file, unless quick or broken.",
     )
     parser.add_argument(
         "--workspace", type=Path, help="Where the files are made (about 6 GB); emptied after."
@@ -105,14 +108,11 @@ def main(arguments: Sequence[str]) -> int:
     said = f"run.py --only {','.join(wanted)} --rounds {chosen.rounds}" + " --quick" * chosen.quick
     table = render(figures, quick=chosen.quick, command=said)
     sys.stdout.write(table)
-    output = chosen.output or (None if chosen.quick else _RESULTS)
+    broke = any(figure.measured == _BROKE for figure in figures)
+    output = chosen.output or (None if chosen.quick or broke else _RESULTS)
     if output is not None:
         output.write_text(table, encoding="utf-8")
-    return (
-        2
-        if any(figure.measured == "broke" for figure in figures)
-        else int(any(figure.passed is False for figure in figures))
-    )
+    return 2 if broke else int(any(figure.passed is False for figure in figures))
 
 
 def _section(name: str, measure: Callable[[], list[Figure]]) -> list[Figure]:
@@ -122,7 +122,7 @@ def _section(name: str, measure: Callable[[], list[Figure]]) -> list[Figure]:
         return measure()
     except (BenchError, OSError, ValueError, LookupError, sqlite3.Error) as error:
         sys.stderr.write(f"{name}: {error!r}\n")
-        return [Figure(name, "the whole section", "works", "broke", False, "see the bench's error output")]
+        return [Figure(name, "the whole section", "works", _BROKE, False, "see the bench's error output")]
 
 
 if __name__ == "__main__":
