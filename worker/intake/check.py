@@ -1,0 +1,47 @@
+"""Whether a row's two ids can be called at all. Pure: cells in, a fault or None out."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Final, NamedTuple
+
+LONGEST_ID_BYTES: Final = 512
+_PLAIN_CHARS: Final = 128
+_DOT_SEGMENTS: Final = frozenset({".", ".."})
+_NOT_IN_AN_ID: Final = frozenset({"Cc", "Cs"})
+"""Unicode's general categories of control characters and surrogates."""
+
+
+class Fault(NamedTuple):
+    """Why a row is invalid: a short word, and a sentence that names the field."""
+
+    code: str
+    message: str
+
+
+def find_fault(user_id: str, identifier_id: str) -> Fault | None:
+    """Return why the pair cannot be called, the user's fault first, or None if it can."""
+    return _find_id_fault(user_id, "user_id") or _find_id_fault(identifier_id, "identifier_id")
+
+
+def is_plain(value: str) -> bool:
+    """Tell cheaply that `value` is sound; what is not plain may be sound all the same."""
+    return 2 < len(value) <= _PLAIN_CHARS and value.isascii() and value.isprintable() and " " not in value  # noqa: PLR2004 - longer than `..`
+
+
+def _find_id_fault(value: str, field: str) -> Fault | None:
+    if is_plain(value):
+        return None
+    if not value or value.isspace():
+        return Fault(f"empty_{field}", f"{field} is {'only white space' if value else 'empty'}")
+    if value in _DOT_SEGMENTS:
+        return Fault("dot_segment", f"{field} is {value!r}, which proxies fold into the path")
+    for position, character in enumerate(value, start=1):
+        if unicodedata.category(character) in _NOT_IN_AN_ID:
+            return Fault(
+                "control_character",
+                f"{field} holds the control character U+{ord(character):04X} at position {position}",
+            )
+    if (size_bytes := len(value.encode())) > LONGEST_ID_BYTES:
+        return Fault("too_long", f"{field} has {size_bytes} bytes, more than {LONGEST_ID_BYTES}")
+    return None

@@ -1,0 +1,123 @@
+"""JSON lines to records: one table of text, however the objects' keys vary or nest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import msgspec
+
+from worker.intake.check import Fault
+from worker.intake.delimited import Record, find_damage
+from worker.intake.text import LONGEST_LINE_CHARS, Block, is_damaged, show_damage
+from worker.model import REPORT_COLUMNS
+
+MOST_COLUMNS: Final = 1000
+"""Keys that are data (an id as a key) would make a table without end."""
+
+_SHOWN_CHARS: Final = 4096
+_NULL: Final = b"null"
+_QUOTE: Final = b'"'
+_NUMBER_STARTS: Final = frozenset(b"-0123456789")
+
+_objects = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_strings = msgspec.json.Decoder(str)
+
+
+def sample_columns(blocks: Iterable[Block]) -> list[str] | None:
+    """Return the keys of the objects in `blocks` in order of appearance, or None if there is no object."""
+    columns: dict[str, None] = {}
+    seen = False
+    for block in blocks:
+        for line in block.lines:
+            if (parsed := _parse(line)) is not None:
+                seen = True
+                columns.update(dict.fromkeys(parsed))
+    return list(columns)[:MOST_COLUMNS] if seen else None
+
+
+class ObjectReader:
+    """Turns lines into records of one growing list of columns.
+
+    Args:
+        columns: Names by position; keys that appear later are appended, up to `MOST_COLUMNS`.
+        user: Name of the column with the user's id.
+        identifier: The same for the identifier's.
+        report: Whether the input is a report of ours, whose own columns are dropped.
+    """
+
+    def __init__(self, columns: list[str], user: str, identifier: str, *, report: bool) -> None:
+        self._columns = columns
+        self._positions = {column: index for index, column in enumerate(columns)}
+        self._ids = {"user_id": user, "identifier_id": identifier}
+        self._dropped = frozenset(REPORT_COLUMNS) if report else frozenset[str]()
+
+    def records(self, blocks: Iterator[Block], number: int = 0) -> Iterator[Record]:
+        """Yield one record for each line that is not blank; what is no object has the line as its only cell.
+
+        Args:
+            blocks: The lines.
+            number: Lines of the input before them.
+        """
+        for block in blocks:
+            for line in block.lines:
+                number += 1
+                if block.cut:
+                    fault = Fault("too_long", f"the line has more than {LONGEST_LINE_CHARS} characters")
+                    yield number, [show_damage(line[:_SHOWN_CHARS])], fault
+                elif not line.isspace():
+                    yield number, *self._read(line)
+
+    def _read(self, line: str) -> tuple[list[str], Fault | None]:
+        parsed = None if is_damaged(line) else _parse(line)
+        if parsed is None:
+            fault = find_damage([line]) or Fault("not_an_object", "the line is not one JSON object")
+            return [show_damage(line.rstrip("\r\n"))[:_SHOWN_CHARS]], fault
+        try:
+            texts = {key: _text(bytes(raw)) for key, raw in parsed.items() if key not in self._dropped}
+        except msgspec.DecodeError:
+            return [line.rstrip("\r\n")[:_SHOWN_CHARS]], Fault("not_an_object", "a string is not sound JSON")
+        cells = [""] * len(self._columns)
+        overflow = None
+        for key, text in texts.items():
+            if not self._place(cells, key, text):
+                overflow = Fault(
+                    "wrong_column_count", f"the file has more than {MOST_COLUMNS} different keys"
+                )
+        return cells, self._find_fault(parsed) or overflow or find_damage(cells)
+
+    def _place(self, cells: list[str], key: str, text: str) -> bool:
+        """Put `text` into its column, a new one if need be; False when there are too many already."""
+        position = self._positions.get(key)
+        if position is None:
+            if len(self._columns) >= MOST_COLUMNS:
+                return False
+            position = self._positions[key] = len(self._columns)
+            self._columns.append(key)
+            cells.append("")
+        cells[position] = text
+        return True
+
+    def _find_fault(self, parsed: dict[str, msgspec.Raw]) -> Fault | None:
+        """Return why an id is missing or no text."""
+        for field, key in self._ids.items():
+            raw = bytes(parsed.get(key, _NULL))
+            if raw == _NULL:
+                return Fault(f"missing_{field}", f"{field} is missing")
+            if raw[:1] != _QUOTE and raw[0] not in _NUMBER_STARTS:
+                return Fault("not_text", f"{field} is neither text nor a number")
+        return None
+
+
+def _text(raw: bytes) -> str:
+    """Return a value as a cell: strings as they are, null as nothing, all else as its JSON text."""
+    if raw[:1] == _QUOTE:
+        return _strings.decode(raw)
+    return "" if raw == _NULL else raw.decode()
+
+
+def _parse(line: str) -> dict[str, msgspec.Raw] | None:
+    try:
+        return _objects.decode(line)
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        return None

@@ -1,0 +1,285 @@
+"""An opened input: one table, read once as a stream of numbered and validated rows."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from worker.errors import InputError
+from worker.intake.binary import refuse_binary
+from worker.intake.check import Fault, find_fault, is_plain
+from worker.intake.columns import count_hits, find_both, has_own_columns, looks_like_header
+from worker.intake.delimited import DETECTED, Record, RecordParser, Sample, sample_header, sample_rows
+from worker.intake.escaped import own_columns_dropped, unescape
+from worker.intake.objects import ObjectReader, sample_columns
+from worker.intake.options import InputOptions
+from worker.intake.stored import StoredFile, open_stored
+from worker.intake.text import Block, blocks, detect_encoding, is_damaged
+from worker.model import InputRow
+
+_OBJECT_SUFFIXES: Final = frozenset({".jsonl", ".ndjson"})
+_PACKED_SUFFIXES: Final = frozenset({".gz", ".zst"})
+_SHOWN_SURPLUS_CHARS: Final = 200
+
+_Tidy = Callable[[list[str]], list[str]]
+
+
+class Table:
+    """An opened input.
+
+    Args:
+        stored: The bytes, for the digest.
+        columns: The columns' names; JSON lines append to them while rows are read.
+        ids: Indexes of the user's and the identifier's column within a row's cells.
+        dialect: What was detected: `format`, `delimiter`, `encoding`, `compression`.
+        rows: The rows.
+    """
+
+    def __init__(
+        self,
+        stored: StoredFile,
+        columns: list[str],
+        ids: tuple[int, int],
+        dialect: Mapping[str, str],
+        rows: Iterator[InputRow],
+    ) -> None:
+        self._stored = stored
+        self._columns = columns
+        self._rows = rows
+        self.name = stored.name
+        self.user_index, self.identifier_index = ids
+        self.dialect = MappingProxyType({**dialect, "compression": stored.compression})
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        """The input's own columns; for JSON lines final only once the rows are exhausted."""
+        return tuple(self._columns)
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the input's bytes as stored (packed ones where it is packed).
+
+        Raises:
+            RuntimeError: The rows are not exhausted yet.
+        """
+        return self._stored.sha256
+
+    def rows(self) -> Iterator[InputRow]:
+        """Return the rows in the input's order; one pass, however often it is asked for.
+
+        Raises:
+            InputError: While reading: the file breaks off, is broken inside, or has too many rows.
+        """
+        return self._rows
+
+
+@contextlib.contextmanager
+def open_table(path: Path, options: InputOptions) -> Iterator[Table]:
+    """Open `path`, detect its dialect and find its columns.
+
+    Raises:
+        InputError: The file as a whole is no batch.
+        UsageError: An option can be meant for no file.
+    """
+    options.check()
+    with open_stored(path) as stored:
+        text, encoding = open_text(stored, options.codec)
+        if _is_objects(path, text.head, options):
+            yield _open_objects(stored, text, encoding, options)
+        else:
+            yield _open_delimited(stored, text, encoding, options)
+
+
+class Text:
+    """Blocks of an input's lines, of which the first with anything in it can be looked at beforehand.
+
+    Attributes:
+        head: The first block that is not blank.
+        skipped: Lines before it.
+    """
+
+    def __init__(self, source: Iterator[Block], name: str) -> None:
+        self.skipped = 0
+        for block in source:
+            self.head = block
+            if any(not line.isspace() for line in block.lines):
+                break
+            self.skipped += len(block.lines)
+        else:
+            raise InputError(f"{name} holds nothing but empty lines: give a file with a header and rows.")
+        self.rest = source
+
+
+def open_text(stored: StoredFile, told: str | None) -> tuple[Text, str]:
+    """Return the text of `stored` and its encoding.
+
+    Raises:
+        InputError: It is empty or no text.
+    """
+    chunks = stored.chunks()
+    head = next((chunk for chunk in chunks if chunk), b"")
+    if not head:
+        raise InputError(f"{stored.name} unpacks to nothing: give a file with a header and rows.")
+    encoding, mark_bytes = detect_encoding(head, told, stored.name)
+    refuse_binary(head, encoding, stored.name)
+    return Text(blocks(itertools.chain([head], chunks), encoding, mark_bytes), stored.name), encoding
+
+
+def read_header(head: Block, options: InputOptions, name: str) -> tuple[Sample, int]:
+    """Return the header of the first block, and how many of the block's lines come before the rows.
+
+    Raises:
+        InputError: There is no sound header.
+    """
+    if head.cut:
+        raise InputError(f"{name}: the first line is far too long for a header: give CSV or JSON lines.")
+    start = next(index for index, line in enumerate(head.lines) if not line.isspace())
+    told = _spreadsheet_separator(head.lines[start])
+    if told and start + 1 < len(head.lines):
+        start += 1
+    lines = head.lines[start:]
+    separator = options.separator or told
+    delimiters = (separator,) if separator else DETECTED
+    if not options.header:
+        return sample_rows(lines, delimiters), start
+    sample = sample_header(lines, delimiters, lambda cells: count_hits(cells, options))
+    if sample is None:
+        raise InputError(f"{name}: line {start + 1}, the header, has a broken quote: mend it.")
+    if head.suspect and any(is_damaged(cell) or "\0" in cell for cell in sample.cells):
+        raise InputError(
+            f"{name}: the header holds bytes that do not decode: say --encoding, for example latin-1."
+        )
+    return sample, start + sample.lines
+
+
+def _spreadsheet_separator(line: str) -> str:
+    """Return the delimiter of a line such as `sep=;`, with which Excel is told it, or nothing."""
+    text = line.rstrip("\r\n").strip('"')
+    return text[4] if len(text) == 5 and text.lower().startswith("sep=") and text[4] != '"' else ""  # noqa: PLR2004 - `sep=` and one more
+
+
+def _is_objects(path: Path, head: Block, options: InputOptions) -> bool:
+    if options.format is not None:
+        return options.format == "jsonl"
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in _PACKED_SUFFIXES]
+    first = next(line for line in head.lines if not line.isspace())
+    return suffixes[-1:] != [".csv"] and (
+        bool(_OBJECT_SUFFIXES.intersection(suffixes[-1:])) or first.lstrip().startswith("{")
+    )
+
+
+def _open_delimited(stored: StoredFile, text: Text, encoding: str, options: InputOptions) -> Table:
+    sample, before = read_header(text.head, options, stored.name)
+    if options.header:
+        header, report = sample.cells, has_own_columns(sample.cells, stored.name)
+    else:
+        header, report = _numbered(sample, options, stored.name), False
+    tidy, columns = _tidier(header) if report else (None, list(header))
+    ids = find_both(columns, options if options.header else InputOptions(), stored.name)
+    parser = RecordParser(sample.delimiter, len(header), line=text.skipped + before)
+    first = Block(text.head.lines[before:], text.head.suspect, text.head.cut)
+    records = parser.records(itertools.chain([first], text.rest))
+    rows = _limited(_rows(records, len(header), ids, tidy), options.max_rows, stored.name)
+    dialect = {"format": "csv", "delimiter": sample.delimiter, "encoding": encoding}
+    return Table(stored, columns, ids, dialect, rows)
+
+
+def _open_objects(stored: StoredFile, text: Text, encoding: str, options: InputOptions) -> Table:
+    found = sample_columns([text.head])
+    if found is None:
+        raise InputError(
+            f"{stored.name}: none of the first lines is a JSON object; JSON lines have a whole one on each."
+        )
+    report = has_own_columns(found, stored.name)
+    columns = [found[index] for index in own_columns_dropped(found)] if report else found
+    ids = find_both(columns, options, stored.name)
+    reader = ObjectReader(columns, columns[ids[0]], columns[ids[1]], report=report)
+    records = reader.records(itertools.chain([text.head], text.rest), text.skipped)
+    rows = _limited(_rows(records, 0, ids, None), options.max_rows, stored.name)
+    return Table(stored, columns, ids, {"format": "jsonl", "encoding": encoding}, rows)
+
+
+def _numbered(sample: Sample, options: InputOptions, name: str) -> list[str]:
+    """Return names for the columns of a file without a header."""
+    if looks_like_header(sample.cells):
+        raise InputError(f"{name} has a header after all: leave --no-header out.")
+    header = [f"column_{position}" for position in range(1, sample.width + 1)]
+    named = (("user_id", options.user_column or "1"), ("identifier_id", options.identifier_column or "2"))
+    for column, told in named:
+        position = int(told[:9])
+        if not 1 <= position <= sample.width or not header[position - 1].startswith("column_"):
+            raise InputError(
+                f"{name} has no separate column {told} for {column}: its rows have {sample.width}"
+                " columns; give --user-column and --identifier-column as positions, or --delimiter."
+            )
+        header[position - 1] = column
+    return header
+
+
+def _tidier(header: Sequence[str]) -> tuple[_Tidy, list[str]]:
+    """Return what makes a report's cells the input's again, and the input's columns."""
+    kept = own_columns_dropped(header)
+
+    def tidy(cells: list[str]) -> list[str]:
+        return [unescape(cells[index]) for index in kept if index < len(cells)]
+
+    return tidy, tidy(list(header))
+
+
+def _rows(
+    records: Iterator[Record], width: int, ids: tuple[int, int], tidy: _Tidy | None
+) -> Iterator[InputRow]:
+    """Number and validate records; `width` 0 takes any number of cells."""
+    user_index, identifier_index = ids
+    number = 0
+    for line, raw_cells, fault in records:
+        if fault is None and (not width or len(raw_cells) == width):
+            number += 1
+            cells = tidy(raw_cells) if tidy else raw_cells
+            user_id, identifier_id = cells[user_index], cells[identifier_index]
+            if is_plain(user_id) and is_plain(identifier_id):
+                yield InputRow(number, line, user_id, identifier_id, cells)
+                continue
+            wrong = find_fault(user_id, identifier_id) or Fault("", "")
+            yield InputRow(number, line, user_id, identifier_id, cells, *wrong)
+        elif fault or len(raw_cells) > 1 or raw_cells[0].strip():
+            number += 1
+            yield _invalid(number, line, raw_cells, fault or _miscounted(raw_cells, width), (ids, tidy))
+
+
+def _invalid(
+    number: int, line: int, raw_cells: list[str], fault: Fault, shape: tuple[tuple[int, int], _Tidy | None]
+) -> InputRow:
+    (user_index, identifier_index), tidy = shape
+    cells = tidy(raw_cells) if tidy and len(raw_cells) > 1 else raw_cells
+    whole = len(cells) > 1
+    user_id = cells[user_index] if whole and user_index < len(cells) else ""
+    identifier_id = cells[identifier_index] if whole and identifier_index < len(cells) else ""
+    return InputRow(number, line, user_id, identifier_id, cells, *fault)
+
+
+def _miscounted(cells: list[str], width: int) -> Fault:
+    message = f"the row has {len(cells)} columns, but the header has {width}"
+    if surplus := cells[width:]:
+        message += f"; beyond them: {', '.join(surplus)[:_SHOWN_SURPLUS_CHARS]!r}"
+    return Fault("wrong_column_count", message)
+
+
+def _limited(rows: Iterator[InputRow], most: int | None, name: str) -> Iterator[InputRow]:
+    if most is None:
+        return rows
+    return _counted(rows, most, name)
+
+
+def _counted(rows: Iterator[InputRow], most: int, name: str) -> Iterator[InputRow]:
+    for row in rows:
+        if row.number > most:
+            raise InputError(
+                f"{name} has more than {most} rows (--max-rows), the next one at line {row.line}:"
+                " nothing was planned; split the file or raise the limit."
+            )
+        yield row
