@@ -1,0 +1,27 @@
+"""The ledger of a run: what is planned, claimed and done, durable before it is known."""
+
+from worker.ledger.fold import facts, report_rows, verify
+from worker.ledger.folder import Binding, PlanSummary, RunFolder
+from worker.ledger.inbox import Command
+from worker.ledger.inbox import post as post_command
+from worker.ledger.inbox import take as take_commands
+from worker.ledger.ledger import RunLedger
+from worker.ledger.locks import FileLock, tenant_lock
+from worker.ledger.planning import PlanDraft, remove_stale_drafts
+
+__all__ = [
+    "Binding",
+    "Command",
+    "FileLock",
+    "PlanDraft",
+    "PlanSummary",
+    "RunFolder",
+    "RunLedger",
+    "facts",
+    "post_command",
+    "remove_stale_drafts",
+    "report_rows",
+    "take_commands",
+    "tenant_lock",
+    "verify",
+]

@@ -1,0 +1,184 @@
+"""Reads a ledger into what reports are made of. Read-only; also while another process works on the run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from worker.errors import LedgerError
+from worker.ledger.folder import RunFolder
+from worker.ledger.schema import broken, connect
+from worker.model import Outcome, RunState
+from worker.reportable import ReportRow, RunFacts, SessionFacts
+
+_ROWS: Final = (
+    "SELECT rows.row, rows.cells, rows.user_id, rows.identifier_id, rows.planned, rows.error_code,"
+    " rows.error_message, rows.duplicate_of, outcomes.outcome, outcomes.http_status, outcomes.error_code,"
+    " outcomes.error_message, outcomes.requests, outcomes.started_at, outcomes.finished_at, outcomes.sent,"
+    " outcomes.resent, outcomes.verified_contacts_left, outcomes.lockout_risk, carried.requests,"
+    " carried.maybe_sent, in_flight.row FROM rows LEFT JOIN outcomes ON outcomes.row = rows.row"
+    " LEFT JOIN carried ON carried.row = rows.row LEFT JOIN in_flight ON in_flight.row = rows.row"
+    " ORDER BY rows.row"
+)
+_PLANNED: Final = "SELECT planned, count(*) FROM rows WHERE planned IS NOT NULL GROUP BY planned"
+_CALLED: Final = "SELECT outcome, count(*), sum(requests), sum(requests > 0) FROM outcomes GROUP BY outcome"
+_CARRIED: Final = "SELECT coalesce(sum(requests), 0), coalesce(sum(requests > 0), 0) FROM carried"
+_TWO_STATES: Final = (
+    "SELECT count(*) FROM outcomes JOIN rows ON rows.row = outcomes.row WHERE rows.planned IS NOT NULL"
+)
+_STRAY: Final = (
+    "SELECT count(*) FROM outcomes LEFT JOIN rows ON rows.row = outcomes.row WHERE rows.row IS NULL"
+)
+
+
+def facts(folder: RunFolder) -> RunFacts:
+    """Return what is known of the run as a whole, at one moment.
+
+    Raises:
+        LedgerError: The ledger cannot be read.
+    """
+    with _reading(folder) as connection:
+        meta = dict(connection.execute("SELECT name, value FROM meta"))
+        called = connection.execute(_CALLED).fetchall()
+        carried_requests, carried_rows = connection.execute(_CARRIED).fetchone()
+        outcomes = dict.fromkeys(Outcome, 0)
+        for outcome, count in connection.execute(_PLANNED):
+            outcomes[Outcome(outcome)] += count
+        for outcome, count, _, _ in called:
+            outcomes[Outcome(outcome)] += count
+        rows = int(meta["rows"])
+        outcomes[Outcome.PENDING] = rows - sum(outcomes.values())
+        calls = carried_requests + sum(requests for _, _, requests, _ in called)
+        sessions = _sessions(connection, owned=folder.owned)
+    last = sessions[-1] if sessions else None
+    return RunFacts(
+        run_id=meta["run_id"],
+        state=RunState.PLANNED if last is None else last.state,
+        operation=meta["operation"],
+        tenant=meta["tenant"],
+        reason=meta["reason"],
+        operator=meta["operator"],
+        input_name=meta["input_name"],
+        input_sha256=meta["input_sha256"],
+        header=tuple(json.loads(meta["header"])),
+        planned_at=float(meta["planned_at"]),
+        rows=rows,
+        outcomes=outcomes,
+        calls=calls,
+        retries=calls - carried_rows - sum(sent for _, _, _, sent in called),
+        elapsed_s=sum((each.ended_at or each.started_at) - each.started_at for each in sessions),
+        halt_reason="" if last is None else last.halt_reason,
+        sessions=sessions,
+    )
+
+
+def verify(folder: RunFolder) -> None:
+    """Check that every row has exactly one state (promise 1).
+
+    Raises:
+        LedgerError: The ledger cannot be read, or does not add up.
+    """
+    with _reading(folder) as connection:
+        (twice,) = connection.execute(_TWO_STATES).fetchone()
+        (stray,) = connection.execute(_STRAY).fetchone()
+        (count,) = connection.execute("SELECT count(*) FROM rows").fetchone()
+        (planned,) = connection.execute("SELECT value FROM meta WHERE name = 'rows'").fetchone()
+    if twice or stray or count != int(planned):
+        raise LedgerError(
+            f"The ledger {folder.ledger} does not add up: {planned} rows planned, {count} present,"
+            f" {twice} with two states, {stray} outcomes of no row. No report is written; keep the run's folder"
+            " and report this."
+        )
+
+
+def report_rows(folder: RunFolder) -> Iterator[ReportRow]:
+    """Yield every row of the run in the input's order, in one pass and constant memory.
+
+    Raises:
+        LedgerError: The ledger cannot be read.
+    """
+    decode = msgspec.json.Decoder(list[str]).decode
+    with _reading(folder) as connection:
+        for (
+            row, cells, user_id, identifier_id, planned, planned_code, planned_message, duplicate_of,
+            outcome, status, code, message, requests, started_at, finished_at, sent,
+            resent, verified_left, lockout_risk, carried, maybe, flying,
+        ) in connection.execute(_ROWS):  # fmt: skip
+            own = [user_id, identifier_id] if cells is None else decode(cells)
+            if outcome is not None:
+                yield ReportRow(
+                    own, row, _OUTCOMES[outcome], status, code, message, requests, started_at, finished_at,
+                    sent, bool(resent), verified_left, None if lockout_risk is None else bool(lockout_risk),
+                    None,
+                )  # fmt: skip
+            elif planned is not None:
+                yield ReportRow(
+                    own,
+                    row,
+                    _OUTCOMES[planned],
+                    None,
+                    planned_code,
+                    planned_message,
+                    duplicate_of=duplicate_of,
+                )
+            else:
+                yield ReportRow(
+                    own,
+                    row,
+                    Outcome.PENDING,
+                    requests=carried or 0,
+                    sent=_pending_sent(carried, maybe, flying),
+                )
+
+
+_OUTCOMES: Final = {str(outcome): outcome for outcome in Outcome}
+
+
+def _pending_sent(requests: int | None, maybe: int | None, flying: int | None) -> str:
+    if maybe or flying is not None:
+        return "maybe"
+    return "yes" if requests else "no"
+
+
+def _sessions(connection: sqlite3.Connection, *, owned: bool) -> tuple[SessionFacts, ...]:
+    return tuple(
+        _session(number, started_at, ended_at, RunState(state), reason, operator, json.loads(settings), owned)
+        for number, started_at, ended_at, state, reason, operator, settings in connection.execute(
+            "SELECT number, started_at, ended_at, state, halt_reason, operator, settings FROM sessions"
+            " ORDER BY number"
+        )
+    )
+
+
+def _session(
+    number: int,
+    started_at: float,
+    ended_at: float | None,
+    state: RunState,
+    reason: str,
+    operator: str,
+    settings: dict[str, str],
+    owned: bool,
+) -> SessionFacts:
+    """Return a session; one without an end that nobody works on was killed."""
+    if ended_at is None and not owned:
+        state, reason = RunState.INTERRUPTED, "the process was killed"
+    return SessionFacts(number, started_at, ended_at, state, reason, operator, settings)
+
+
+@contextlib.contextmanager
+def _reading(folder: RunFolder) -> Iterator[sqlite3.Connection]:
+    """Yield a connection that sees one moment of the ledger."""
+    connection = connect(folder.ledger, read_only=True)
+    try:
+        connection.execute("BEGIN")
+        yield connection
+    except sqlite3.Error as error:
+        raise broken(folder.ledger, error) from error
+    finally:
+        connection.close()

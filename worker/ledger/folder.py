@@ -1,0 +1,162 @@
+"""A run's folder: the evidence of what was done, and where each part of it lies."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+from worker.errors import BulkUnverifyError, UsageError
+from worker.ledger.locks import FileLock, is_held
+from worker.ledger.schema import broken, connect
+
+LEDGER = "ledger.sqlite"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Binding:
+    """What selects a run's rows. Input with an equal binding is the same run.
+
+    Attributes:
+        input_name: The input's file name; tells, does not select.
+        input_sha256: Hex digest of the input's bytes.
+        tenant: The tenant's name.
+        operation: The operation's name.
+        selection: Column mapping, dialect and row limit, by name.
+    """
+
+    input_name: str = dataclasses.field(compare=False)
+    input_sha256: str
+    tenant: str
+    operation: str
+    selection: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PlanSummary:
+    """What planning counted.
+
+    Attributes:
+        users: Distinct users among the rows to be called.
+        edge_whitespace: Rows with an id that begins or ends with white space.
+        first_invalid: The first invalid rows: row number, line, why.
+    """
+
+    users: int
+    edge_whitespace: int
+    first_invalid: tuple[tuple[int, int, str], ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RunFolder:
+    """One run's folder, which exists and holds a ledger."""
+
+    path: Path
+
+    @property
+    def run_id(self) -> str:
+        """The run's name, which is its folder's."""
+        return self.path.name
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger: the truth."""
+        return self.path / LEDGER
+
+    @property
+    def log(self) -> Path:
+        """The log, JSON lines."""
+        return self.path / "run.log"
+
+    @property
+    def inbox(self) -> Path:
+        """Where other shells leave commands."""
+        return self.path / "inbox"
+
+    @property
+    def owned(self) -> bool:
+        """Whether a process works on the run now."""
+        return is_held(self.path / "lock")
+
+    @classmethod
+    def open(cls, runs_dir: Path, name: str) -> Self:
+        """Return the run that `name` names in `runs_dir`, or whose folder `name` is.
+
+        Raises:
+            UsageError: There is none; the message names those that there are.
+        """
+        for path in (runs_dir / name, Path(name)):
+            if (path / LEDGER).is_file():
+                return cls(path)
+        known = ", ".join(folder.run_id for folder in cls.all(runs_dir)[-5:]) or "none"
+        raise UsageError(f"There is no run {name!r} in {runs_dir}. The latest there: {known}.")
+
+    @classmethod
+    def all(cls, runs_dir: Path) -> list[Self]:
+        """Return the runs in `runs_dir`, oldest first (their names begin with the moment of planning)."""
+        return [cls(path.parent) for path in sorted(runs_dir.glob(f"[!.]*/{LEDGER}"))]
+
+    @classmethod
+    def find(cls, runs_dir: Path, binding: Binding) -> Self | None:
+        """Return the newest run of `binding`, or None; a ledger that cannot be read is passed over."""
+        for folder in reversed(cls.all(runs_dir)):
+            try:
+                if folder.binding() == binding:
+                    return folder
+            except BulkUnverifyError:
+                continue
+        return None
+
+    def lock(self) -> FileLock:
+        """Return the lock of the run's one owner."""
+        return FileLock(
+            self.path / "lock",
+            note="",
+            busy=f"Run {self.run_id} is being worked on by {{holder}}. Watch it with `bulk-unverify status"
+            f" {self.run_id}`, steer it with pause, continue, rate or cancel.",
+        )
+
+    def binding(self) -> Binding:
+        """Return what selected the run's rows.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+        """
+        meta = self.meta()
+        return Binding(
+            input_name=meta["input_name"],
+            input_sha256=meta["input_sha256"],
+            tenant=meta["tenant"],
+            operation=meta["operation"],
+            selection=json.loads(meta["selection"]),
+        )
+
+    def plan_summary(self) -> PlanSummary:
+        """Return what planning counted.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+        """
+        meta = self.meta()
+        return PlanSummary(
+            users=int(meta["users"]),
+            edge_whitespace=int(meta["edge_whitespace"]),
+            first_invalid=tuple((row, line, why) for row, line, why in json.loads(meta["first_invalid"])),
+        )
+
+    def meta(self) -> dict[str, str]:
+        """Return the plan's facts by name, as the ledger keeps them.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+        """
+        connection = connect(self.ledger, read_only=True)
+        try:
+            return dict(connection.execute("SELECT name, value FROM meta"))
+        except sqlite3.Error as error:
+            raise broken(self.ledger, error) from error
+        finally:
+            connection.close()

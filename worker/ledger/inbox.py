@@ -1,0 +1,52 @@
+"""How another shell steers a running run: it leaves a command, the run's owner takes and records it."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class Command(BaseModel):
+    """What somebody asks of a running run.
+
+    Attributes:
+        name: What to do.
+        rate: The new rate as text, for `rate` only.
+        operator: Who asks.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Literal["pause", "continue", "cancel", "rate"]
+    rate: str = ""
+    operator: str = ""
+
+    def __str__(self) -> str:
+        asked = f"{self.name} {self.rate}".strip()
+        return f"{asked} (by {self.operator})" if self.operator else asked
+
+
+def post(inbox: Path, command: Command) -> None:
+    """Leave `command` for the owner of the run. Written whole or not at all."""
+    name = f"{time.time_ns():020}-{secrets.token_hex(4)}"
+    draft = inbox / f".{name}.tmp"
+    draft.touch(mode=0o600, exist_ok=False)
+    draft.write_text(command.model_dump_json(), encoding="utf-8")
+    draft.rename(inbox / f"{name}.json")
+
+
+def take(inbox: Path) -> list[Command]:
+    """Take every command that waits, oldest first. What is no command is set aside as `*.bad`."""
+    commands = []
+    for path in sorted(inbox.glob("*.json")):
+        try:
+            commands.append(Command.model_validate_json(path.read_bytes()))
+        except ValidationError:
+            path.rename(path.with_suffix(".bad"))
+        else:
+            path.unlink()
+    return commands

@@ -1,0 +1,139 @@
+"""Who owns a run, and who calls a tenant from this machine. The kernel lets go when a process dies."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import getpass
+import hashlib
+import json
+import os
+import socket
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from worker.errors import RunBusyError, UsageError
+
+_SYSTEM_LOCKS: Final = Path("/run/lock")
+_HOLDER_BYTES: Final = 4096
+
+
+class FileLock:
+    """An advisory lock on a file that tells who holds it.
+
+    Args:
+        path: The lock file; made if it is missing, never deleted.
+        note: What else to tell of the holder, for example the run.
+        busy: The sentence for the one who is refused; `{holder}` is filled in.
+        shared: Whether others that also ask for it shared may hold it at once.
+        mode: Permissions of a new lock file.
+    """
+
+    def __init__(self, path: Path, *, note: str, busy: str, shared: bool = False, mode: int = 0o600) -> None:
+        self._path = path
+        self._note = note
+        self._busy = busy
+        self._shared = shared
+        self._mode = mode
+        self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        """Take the lock.
+
+        Raises:
+            RunBusyError: Somebody else holds it; the message says who.
+            UsageError: The file cannot be opened.
+        """
+        try:
+            self._descriptor = os.open(
+                self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, self._mode
+            )
+        except OSError as error:
+            raise UsageError(f"Cannot open the lock {self._path}: {error.strerror}.") from error
+        with contextlib.suppress(PermissionError):  # another user's file: its mode is as it should be already
+            os.fchmod(self._descriptor, self._mode)
+        try:
+            kind = fcntl.LOCK_SH if self._shared else fcntl.LOCK_EX
+            fcntl.flock(self._descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = self._holder()
+            self._close()
+            raise RunBusyError(self._busy.format(holder=holder)) from None
+        self._sign()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let go."""
+        self._close()
+
+    def _close(self) -> None:
+        os.close(self._descriptor)
+        self._descriptor = -1
+
+    def _sign(self) -> None:
+        since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        text = f"process {os.getpid()} of {_user()}@{socket.gethostname()} since {since}{self._note}"
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, json.dumps(text).encode(), 0)
+
+    def _holder(self) -> str:
+        try:
+            return str(json.loads(os.pread(self._descriptor, _HOLDER_BYTES, 0)))
+        except ValueError:
+            return "another process"  # it has the lock and has not signed yet
+
+
+def is_held(path: Path) -> bool:
+    """Return whether some process holds the lock file `path`."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def tenant_lock(tenant: str, *, run_id: str, share: bool) -> FileLock:
+    """Return the lock that keeps two runs on one tenant apart on this machine, whoever starts them.
+
+    The file lies in `BULK_UNVERIFY_LOCK_DIR`, else in `/run/lock`, else in the system's temporary folder.
+    """
+    name = hashlib.sha256(tenant.lower().encode()).hexdigest()[:16]
+    busy = (
+        f"Another run is calling {tenant} from this machine: {{holder}}. Two runs would together exceed the"
+        " rate: wait for it, or give --share-tenant to both and half the rate to each."
+    )
+    return FileLock(
+        _lock_folder() / f"bulk-unverify-{name}.lock",
+        note=f" (run {run_id})",
+        busy=busy,
+        shared=share,
+        mode=0o666,
+    )
+
+
+def _lock_folder() -> Path:
+    chosen = os.environ.get("BULK_UNVERIFY_LOCK_DIR")
+    if chosen:
+        return Path(chosen)
+    if os.access(_SYSTEM_LOCKS, os.W_OK):
+        return _SYSTEM_LOCKS
+    return Path(tempfile.gettempdir())
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())

@@ -1,0 +1,212 @@
+"""Writes a plan: a run's folder that appears whole, or not at all (promise 3)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import msgspec
+
+from worker.errors import LedgerError, UsageError
+from worker.ledger.folder import LEDGER, Binding, RunFolder
+from worker.ledger.locks import FileLock, is_held
+from worker.ledger.schema import TABLES, VERSION, broken
+from worker.model import InputRow, Outcome
+
+_DRAFT: Final = ".planning-"
+_FIRST_INVALID: Final = 5
+_CACHE_KIB: Final = 16_384
+
+_INSERT: Final = (
+    "INSERT INTO rows (row, line, user_id, identifier_id, cells, planned, error_code, error_message)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_EXCLUDE: Final = (
+    "UPDATE rows SET planned = 'excluded', error_code = 'protected', error_message = 'on the protected list'"
+    " WHERE planned IS NULL AND (user_id IN (SELECT id FROM protected)"
+    " OR identifier_id IN (SELECT id FROM protected))"
+)
+_REPEATED: Final = (
+    "CREATE TEMP TABLE repeated AS SELECT user_id, identifier_id, min(row) AS first FROM rows"
+    " WHERE planned IS NULL GROUP BY user_id, identifier_id HAVING count(*) > 1"
+)
+_DUPLICATE: Final = (
+    "UPDATE rows SET planned = 'duplicate', duplicate_of = repeated.first, error_code = 'duplicate',"
+    " error_message = 'the same pair as row ' || repeated.first FROM repeated"
+    " WHERE rows.user_id = repeated.user_id AND rows.identifier_id = repeated.identifier_id"
+    " AND rows.row > repeated.first AND rows.planned IS NULL"
+)
+
+
+class PlanDraft:
+    """A plan in the making. As a context manager: what is not finished leaves nothing behind.
+
+    Args:
+        runs_dir: Where the run's folder is to appear; it exists.
+        run_id: The run's name.
+        binding: What selects its rows.
+        operator: Who plans it, `user@host`.
+        reason: Why, or empty.
+        planned_at: Epoch seconds.
+    """
+
+    def __init__(
+        self, runs_dir: Path, run_id: str, binding: Binding, *, operator: str, reason: str, planned_at: float
+    ) -> None:
+        self.folder = RunFolder(runs_dir / run_id)
+        self._draft = runs_dir / f"{_DRAFT}{run_id}"
+        self._meta: dict[str, str] = {
+            "run_id": run_id,
+            "input_name": binding.input_name,
+            "input_sha256": binding.input_sha256,
+            "tenant": binding.tenant,
+            "operation": binding.operation,
+            "selection": json.dumps(dict(binding.selection)),
+            "operator": operator,
+            "reason": reason,
+            "planned_at": repr(planned_at),
+        }
+        self._rows = 0
+        self._edge_whitespace = 0
+        self._first_invalid: list[tuple[int, int, str]] = []
+
+    def __enter__(self) -> Self:
+        """Make the draft's folder.
+
+        Raises:
+            UsageError: The folder cannot be written to.
+        """
+        try:
+            self._draft.mkdir(mode=0o700)
+            (self._draft / "inbox").mkdir(mode=0o700)
+            os.close(os.open(self._draft / LEDGER, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        except OSError as error:
+            raise UsageError(f"Cannot make a plan in {self._draft.parent}: {error.strerror}.") from error
+        self._lock = FileLock(self._draft / "lock", note="", busy="This plan is being made by {holder}.")
+        self._lock.__enter__()
+        self._connection = sqlite3.connect(self._draft / LEDGER, isolation_level=None)
+        # Nothing is a plan before the rename, so nothing needs to survive a crash before it.
+        self._connection.executescript(
+            f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -{_CACHE_KIB};"
+            f"PRAGMA user_version = {VERSION}; {TABLES} BEGIN"
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Remove the draft unless it was finished."""
+        self._connection.close()
+        self._lock.__exit__(kind, error, trace)
+        shutil.rmtree(self._draft, ignore_errors=True)
+
+    def add(self, rows: Iterable[InputRow]) -> None:
+        """Add rows in the order of their numbers; streamed, in constant memory.
+
+        Raises:
+            LedgerError: They could not be written (a full disk).
+        """
+        try:
+            self._connection.executemany(_INSERT, self._values(rows))
+        except sqlite3.Error as error:
+            raise broken(self._draft / LEDGER, error) from error
+
+    def finish(self, *, header: tuple[str, ...], protected: frozenset[str]) -> None:
+        """Mark excluded and duplicate rows, count, make the plan durable and give it its name.
+
+        Raises:
+            LedgerError: It could not be written.
+        """
+        try:
+            self._mark(protected)
+            self._count(header)
+            self._connection.execute("COMMIT")
+            self._connection.close()
+            _sync(self._draft / LEDGER)
+            self._draft.rename(self.folder.path)
+            _sync(self.folder.path.parent)
+        except sqlite3.Error as error:
+            raise broken(self._draft / LEDGER, error) from error
+        except OSError as error:
+            raise LedgerError(
+                f"The plan could not be kept in {self.folder.path}: {error.strerror}."
+            ) from error
+
+    def _values(self, rows: Iterable[InputRow]) -> Iterator[tuple[object, ...]]:
+        encode = msgspec.json.Encoder().encode
+        for row in rows:
+            user_id, identifier_id, cells = row.user_id, row.identifier_id, row.cells
+            self._rows += 1
+            if row.error_code:
+                yield self._invalid(row)
+                continue
+            if user_id != user_id.strip() or identifier_id != identifier_id.strip():
+                self._edge_whitespace += 1
+            plain = len(cells) == 2 and cells[0] == user_id and cells[1] == identifier_id  # noqa: PLR2004
+            stored = None if plain else encode(cells).decode()
+            yield (row.number, row.line, user_id, identifier_id, stored, None, None, None)
+
+    def _invalid(self, row: InputRow) -> tuple[object, ...]:
+        if len(self._first_invalid) < _FIRST_INVALID:
+            self._first_invalid.append((row.number, row.line, _storable(row.error_message)))
+        return (
+            row.number,
+            row.line,
+            _storable(row.user_id),
+            _storable(row.identifier_id),
+            json.dumps([_storable(cell) for cell in row.cells]),
+            str(Outcome.INVALID),
+            row.error_code,
+            _storable(row.error_message),
+        )
+
+    def _mark(self, protected: frozenset[str]) -> None:
+        if protected:
+            self._connection.executemany(
+                "INSERT INTO protected (id) VALUES (?)", ((id_,) for id_ in protected)
+            )
+            self._connection.execute(_EXCLUDE)
+        self._connection.execute(_REPEATED)
+        (repeated,) = self._connection.execute("SELECT count(*) FROM repeated").fetchone()
+        if repeated:
+            self._connection.execute("CREATE INDEX temp.repeated_pair ON repeated (user_id, identifier_id)")
+            self._connection.execute(_DUPLICATE)
+
+    def _count(self, header: tuple[str, ...]) -> None:
+        (users,) = self._connection.execute(
+            "SELECT count(DISTINCT user_id) FROM rows WHERE planned IS NULL"
+        ).fetchone()
+        self._meta |= {
+            "header": json.dumps(header),
+            "rows": str(self._rows),
+            "users": str(users),
+            "edge_whitespace": str(self._edge_whitespace),
+            "first_invalid": json.dumps(self._first_invalid),
+        }
+        self._connection.executemany("INSERT INTO meta (name, value) VALUES (?, ?)", self._meta.items())
+
+
+def remove_stale_drafts(runs_dir: Path) -> None:
+    """Remove what planners left behind that were killed."""
+    for draft in runs_dir.glob(f"{_DRAFT}*"):
+        if not is_held(draft / "lock"):
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def _storable(text: str) -> str:
+    """Return `text` with what UTF-8 cannot hold (undecodable bytes) written out as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,73 @@
+"""The ledger's tables, and how its file is opened. One SQLite file a run: the truth of what was done."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from worker.errors import LedgerError, UsageError
+
+VERSION: Final = 1
+
+TABLES: Final = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE rows (               -- the plan: never changed once it is complete
+  row INTEGER PRIMARY KEY, line INTEGER NOT NULL, user_id TEXT NOT NULL, identifier_id TEXT NOT NULL,
+  cells TEXT,                     -- JSON array of all cells; NULL: they are the two ids in the header's order
+  planned TEXT,                   -- invalid, excluded or duplicate; NULL: to be called
+  error_code TEXT, error_message TEXT, duplicate_of INTEGER);
+CREATE TABLE in_flight (          -- claimed and without an outcome; after a kill: what may have been sent
+  row INTEGER PRIMARY KEY);
+CREATE TABLE carried (            -- what earlier sessions left behind of rows without an outcome
+  row INTEGER PRIMARY KEY, requests INTEGER NOT NULL, maybe_sent INTEGER NOT NULL);
+CREATE TABLE outcomes (
+  row INTEGER PRIMARY KEY, session INTEGER NOT NULL, outcome TEXT NOT NULL, http_status INTEGER,
+  error_code TEXT, error_message TEXT, requests INTEGER NOT NULL, sent TEXT NOT NULL,
+  resent INTEGER NOT NULL, started_at REAL NOT NULL, finished_at REAL NOT NULL,
+  verified_contacts_left INTEGER, lockout_risk INTEGER);
+CREATE TABLE history (            -- outcomes that were taken back, for the auditor
+  id INTEGER PRIMARY KEY, taken_back_at REAL NOT NULL, why TEXT NOT NULL, row INTEGER NOT NULL,
+  session INTEGER NOT NULL, outcome TEXT NOT NULL, http_status INTEGER, error_code TEXT, error_message TEXT,
+  requests INTEGER NOT NULL, started_at REAL NOT NULL, finished_at REAL NOT NULL);
+CREATE TABLE sessions (
+  number INTEGER PRIMARY KEY, started_at REAL NOT NULL, ended_at REAL, state TEXT NOT NULL,
+  halt_reason TEXT NOT NULL, operator TEXT NOT NULL, settings TEXT NOT NULL);
+CREATE TABLE commands (id INTEGER PRIMARY KEY, applied_at REAL NOT NULL, command TEXT NOT NULL);
+CREATE TABLE protected (id TEXT PRIMARY KEY) WITHOUT ROWID;
+"""
+
+_CACHE_KIB: Final = 16_384
+
+
+def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    """Open a ledger that exists. The caller closes it; transactions are explicit (`BEGIN`).
+
+    Raises:
+        UsageError: There is no ledger, or a newer version wrote it.
+        LedgerError: The file is no ledger, or it is broken.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path} does not exist: this is not a run's folder.")
+    mode = "ro" if read_only else "rw"
+    try:
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
+        )
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        connection.execute("SELECT count(*) FROM meta").fetchone()
+    except sqlite3.Error as error:
+        raise broken(path, error) from error
+    if version > VERSION:
+        raise UsageError(f"{path} was written by a newer bulk-unverify. Use that version for this run.")
+    return connection
+
+
+def broken(path: Path, error: sqlite3.Error) -> LedgerError:
+    """Return what to tell a person when SQLite fails on `path`."""
+    return LedgerError(
+        f"The ledger {path} cannot be used: {error}. Nothing false was recorded. If the disk is full, free"
+        " some space; then run the same command again to resume. If the file is damaged, keep it as"
+        " evidence and restore the run's folder from a copy."
+    )

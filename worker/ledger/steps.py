@@ -1,0 +1,177 @@
+"""What is done to a planned ledger: each step runs in the writer's thread, on its open transaction."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from worker.model import Outcome, Result, Row, RunState, Unfinished
+
+_PENDING: Final = (
+    "SELECT rows.row, rows.user_id, rows.identifier_id, coalesce(carried.requests, 0),"
+    " coalesce(carried.maybe_sent, 0) FROM rows LEFT JOIN outcomes ON outcomes.row = rows.row"
+    " LEFT JOIN carried ON carried.row = rows.row"
+    " WHERE rows.row > ? AND rows.planned IS NULL AND outcomes.row IS NULL ORDER BY rows.row LIMIT ?"
+)
+_OUTCOME: Final = "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_CARRY: Final = (
+    "INSERT INTO carried (row, requests, maybe_sent) VALUES (?, ?, ?)"
+    " ON CONFLICT (row) DO UPDATE SET requests = excluded.requests, maybe_sent = excluded.maybe_sent"
+)
+_KILLED: Final = (
+    "UPDATE sessions SET state = 'interrupted', halt_reason = 'the process was killed', ended_at ="
+    " max(started_at, coalesce((SELECT max(finished_at) FROM outcomes WHERE session = number), 0))"
+    " WHERE ended_at IS NULL"
+)
+_CHOSEN: Final = (
+    "INSERT INTO temp.chosen SELECT row FROM outcomes WHERE outcome IN (SELECT value FROM json_each(:outcomes))"
+    " AND (:session IS NULL OR session = :session) AND (:status IS NULL OR http_status = :status)"
+)
+_REMEMBER: Final = (
+    "INSERT INTO history (taken_back_at, why, row, session, outcome, http_status, error_code, error_message,"
+    " requests, started_at, finished_at) SELECT ?, ?, row, session, outcome, http_status, error_code,"
+    " error_message, requests, started_at, finished_at FROM outcomes"
+    " WHERE row IN (SELECT row FROM temp.chosen) ORDER BY row"
+)
+_CARRY_CHOSEN: Final = (
+    "INSERT INTO carried (row, requests, maybe_sent) SELECT row, requests, resent OR sent = 'maybe'"
+    " FROM outcomes WHERE row IN (SELECT row FROM temp.chosen)"
+)
+
+
+def begin_session(
+    connection: sqlite3.Connection, now: float, operator: str, settings: Mapping[str, str]
+) -> int:
+    """Close what a killed session left open, and begin the next one; returns its number."""
+    connection.execute(
+        "INSERT INTO carried SELECT row, 0, 1 FROM in_flight WHERE true"
+        " ON CONFLICT (row) DO UPDATE SET maybe_sent = 1"
+    )
+    connection.execute("DELETE FROM in_flight")
+    connection.execute(_KILLED)
+    cursor = connection.execute(
+        "INSERT INTO sessions (started_at, state, halt_reason, operator, settings) VALUES (?, ?, '', ?, ?)",
+        (now, str(RunState.RUNNING), operator, json.dumps(dict(settings))),
+    )
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid
+
+
+def end_session(
+    connection: sqlite3.Connection, number: int, now: float, state: RunState, halt_reason: str
+) -> None:
+    """Record how a session ended."""
+    connection.execute(
+        "UPDATE sessions SET ended_at = ?, state = ?, halt_reason = ? WHERE number = ?",
+        (now, str(state), halt_reason, number),
+    )
+
+
+def protect(connection: sqlite3.Connection, ids: Iterable[str]) -> None:
+    """Add ids to the protected list, which only ever grows."""
+    connection.executemany("INSERT OR IGNORE INTO protected (id) VALUES (?)", ((id_,) for id_ in ids))
+
+
+def note_command(connection: sqlite3.Connection, applied_at: float, command: str) -> None:
+    """Record a command that was applied."""
+    connection.execute("INSERT INTO commands (applied_at, command) VALUES (?, ?)", (applied_at, command))
+
+
+def next_pending(connection: sqlite3.Connection, after: int, limit: int) -> list[Row]:
+    """Return up to `limit` pending rows after row `after`, in their order."""
+    return [
+        Row(number, user_id, identifier_id, requests, bool(maybe))
+        for number, user_id, identifier_id, requests, maybe in connection.execute(_PENDING, (after, limit))
+    ]
+
+
+def claim(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    """Mark rows as in flight."""
+    connection.executemany("INSERT INTO in_flight (row) VALUES (?)", [(row.number,) for row in rows])
+
+
+def exclude(connection: sqlite3.Connection, session: int, rows: Sequence[Row], now: float) -> None:
+    """Record rows as excluded that came onto the protected list after the plan."""
+    connection.executemany(
+        _OUTCOME,
+        [
+            (
+                row.number, session, str(Outcome.EXCLUDED), None, "protected",
+                "on the protected list since after the plan", row.earlier_requests, _was_sent(row, False),
+                0, now, now, None, None,
+            )
+            for row in rows
+        ],
+    )  # fmt: skip
+    _forget_carried(connection, rows)
+
+
+def record(connection: sqlite3.Connection, session: int, results: Sequence[Result]) -> None:
+    """Record outcomes. A second outcome for a row is an integrity error: it is never replaced."""
+    connection.executemany(_OUTCOME, [_outcome(session, result) for result in results])
+    connection.executemany("DELETE FROM in_flight WHERE row = ?", [(each.row.number,) for each in results])
+    _forget_carried(connection, [result.row for result in results])
+
+
+def give_back(connection: sqlite3.Connection, rows: Sequence[Unfinished]) -> None:
+    """Put claimed rows back to pending, with what is known of them."""
+    known = [
+        (each.row.number, each.requests, each.row.maybe_sent)
+        for each in rows
+        if each.requests or each.row.maybe_sent
+    ]
+    connection.executemany(_CARRY, known)
+    connection.executemany("DELETE FROM in_flight WHERE row = ?", [(each.row.number,) for each in rows])
+
+
+def take_back(
+    connection: sqlite3.Connection,
+    outcomes: frozenset[Outcome],
+    *,
+    session: int | None,
+    http_status: int | None,
+    now: float,
+    why: str,
+) -> int:
+    """Move outcomes to the history and their rows back to pending; returns how many."""
+    connection.execute("CREATE TEMP TABLE chosen (row INTEGER PRIMARY KEY)")
+    connection.execute(
+        _CHOSEN, {"outcomes": json.dumps(sorted(outcomes)), "session": session, "status": http_status}
+    )
+    connection.execute(_REMEMBER, (now, why))
+    connection.execute(_CARRY_CHOSEN)
+    taken = connection.execute("DELETE FROM outcomes WHERE row IN (SELECT row FROM temp.chosen)").rowcount
+    connection.execute("DROP TABLE temp.chosen")
+    return taken
+
+
+def _outcome(session: int, result: Result) -> tuple[object, ...]:
+    verdict, row = result.verdict, result.row
+    return (
+        row.number,
+        session,
+        str(verdict.outcome),
+        verdict.status,
+        verdict.error_code,
+        verdict.error_message,
+        result.requests,
+        _was_sent(row, result.sent),
+        row.maybe_sent and result.sent,
+        result.started_at,
+        result.finished_at,
+        verdict.verified_contacts_left,
+        verdict.lockout_risk,
+    )
+
+
+def _was_sent(row: Row, now: bool) -> str:
+    if now or row.earlier_requests:
+        return "yes"
+    return "maybe" if row.maybe_sent else "no"
+
+
+def _forget_carried(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
+    carried = [(row.number,) for row in rows if row.earlier_requests or row.maybe_sent]
+    connection.executemany("DELETE FROM carried WHERE row = ?", carried)
