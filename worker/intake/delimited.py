@@ -53,8 +53,11 @@ def sample_header(
     Returns:
         None if no delimiter makes a sound record of the first lines.
     """
-    samples = [sample for each in delimiters if (sample := _first_record(lines, each))]
-    return max(samples, key=lambda sample: (hits(sample.cells), sample.width), default=None)
+    tried = [_first_record(lines, each) for each in delimiters]
+    samples = [sample for sample in tried if sample]
+    best = max(samples, key=lambda sample: (hits(sample.cells), sample.width), default=None)
+    # A header that is broken for its own delimiter is one sound cell for all others.
+    return None if best and best.width == 1 and len(samples) < len(tried) else best
 
 
 def sample_rows(lines: list[str], delimiters: Iterable[str]) -> Sample:

@@ -11,9 +11,10 @@ from worker.errors import InputError
 from worker.intake.columns import find_identifier, find_user
 from worker.intake.delimited import DETECTED, sample_header
 from worker.intake.escaped import unescape
+from worker.intake.head import open_text
 from worker.intake.options import InputOptions
 from worker.intake.stored import open_stored
-from worker.intake.table import open_table, open_text
+from worker.intake.table import open_table
 from worker.intake.text import is_damaged
 
 _COMMENT: Final = "#"

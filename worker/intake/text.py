@@ -91,14 +91,27 @@ def show_damage(text: str) -> str:
     return _ESCAPED_BYTE.sub(lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", text)
 
 
-def blocks(chunks: Iterator[bytes], encoding: str, skip_bytes: int) -> Iterator[Block]:
+def blocks(chunks: Iterator[bytes], encoding: str, skip_bytes: int, name: str) -> Iterator[Block]:
     r"""Yield the text of `chunks` as lines that end with `\n`, `\r\n` or `\r`.
 
     Args:
         chunks: The bytes, in order.
         encoding: A codec's name.
         skip_bytes: Length of the mark at the start, all of it in the first chunk.
+        name: What messages call the input.
+
+    Raises:
+        InputError: The encoding cannot go on after what it read (UTF-16 that needs a mark and has none).
     """
+    try:
+        yield from _blocks(chunks, encoding, skip_bytes)
+    except UnicodeError as error:
+        raise InputError(
+            f"{name} cannot be read as {encoding} ({error}): give the right --encoding, such as utf-16-le."
+        ) from error
+
+
+def _blocks(chunks: Iterator[bytes], encoding: str, skip_bytes: int) -> Iterator[Block]:
     decoder = codecs.getincrementaldecoder(encoding)(errors=_DAMAGE_MARKER)
     splitter = _Splitter()
     for chunk in chunks:

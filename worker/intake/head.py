@@ -1,0 +1,83 @@
+"""The start of an input: its encoding, its first lines, its header."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from worker.errors import InputError
+from worker.intake.binary import refuse_binary
+from worker.intake.columns import count_hits
+from worker.intake.delimited import DETECTED, Sample, sample_header, sample_rows
+from worker.intake.options import InputOptions
+from worker.intake.stored import StoredFile
+from worker.intake.text import Block, blocks, detect_encoding, is_damaged
+
+
+class Text:
+    """Blocks of an input's lines, of which the first with anything in it can be looked at beforehand.
+
+    Attributes:
+        head: The first block that is not blank.
+        skipped: Lines before it.
+    """
+
+    def __init__(self, source: Iterator[Block], name: str) -> None:
+        self.skipped = 0
+        for block in source:
+            self.head = block
+            if any(not line.isspace() for line in block.lines):
+                break
+            self.skipped += len(block.lines)
+        else:
+            raise InputError(f"{name} holds nothing but empty lines: give a file with a header and rows.")
+        self.rest = source
+
+
+def open_text(stored: StoredFile, told: str | None) -> tuple[Text, str]:
+    """Return the text of `stored` and its encoding.
+
+    Raises:
+        InputError: It is empty or no text.
+    """
+    chunks = stored.chunks()
+    head = next((chunk for chunk in chunks if chunk), b"")
+    if not head:
+        raise InputError(f"{stored.name} unpacks to nothing: give a file with a header and rows.")
+    encoding, mark_bytes = detect_encoding(head, told, stored.name)
+    refuse_binary(head, encoding, stored.name)
+    lines = blocks(itertools.chain([head], chunks), encoding, mark_bytes, stored.name)
+    return Text(lines, stored.name), encoding
+
+
+def read_header(head: Block, options: InputOptions, name: str) -> tuple[Sample, int]:
+    """Return the header of the first block, and how many of the block's lines come before the rows.
+
+    Raises:
+        InputError: There is no sound header.
+    """
+    if head.cut:
+        raise InputError(f"{name}: the first line is far too long for a header: give CSV or JSON lines.")
+    start = next(index for index, line in enumerate(head.lines) if not line.isspace())
+    told = _spreadsheet_separator(head.lines[start])
+    if told and start + 1 < len(head.lines):
+        start += 1
+    lines = head.lines[start:]
+    separator = options.separator or told
+    delimiters = (separator,) if separator else DETECTED
+    if not options.header:
+        return sample_rows(lines, delimiters), start
+    sample = sample_header(lines, delimiters, lambda cells: count_hits(cells, options))
+    if sample is None:
+        raise InputError(f"{name}: line {start + 1}, the header, has a broken quote: mend it.")
+    if head.suspect and any(is_damaged(cell) or "\0" in cell for cell in sample.cells):
+        raise InputError(
+            f"{name}: the header holds bytes that do not decode: say --encoding, for example latin-1."
+        )
+    return sample, start + sample.lines
+
+
+def _spreadsheet_separator(line: str) -> str:
+    """Return the delimiter of a line such as `sep=;`, with which Excel is told it, or nothing."""
+    text = line.rstrip("\r\n").strip('"')
+    return text[4] if len(text) == 5 and text.lower().startswith("sep=") and text[4] != '"' else ""  # noqa: PLR2004 - `sep=` and one more
