@@ -46,7 +46,10 @@ def plan(
         user_column, identifier_column, not no_header, delimiter, encoding, max_rows=max_rows
     )
     request = PlanRequest(file, options, load_tenant(tenant), operation, runs, again, exclude, reason)
-    show.plan(plan_run(request), parse_rate(rate), as_json=as_json)
+    folder = plan_run(request)
+    show.plan(folder, parse_rate(rate))
+    if as_json:
+        show.say_json(show.plan_object(folder))
 
 
 def run(
@@ -87,9 +90,20 @@ def run(
 
     chosen = load_tenant(tenant)
     steering = _steering(
-        rate, concurrency, attempts, row_time_limit, timeout, max_failures, accept, outage_patience, deadline,
-        ca_bundle, exclude, share_tenant, reason,
-    )  # fmt: skip
+        rate=rate,
+        concurrency=concurrency,
+        attempts=attempts,
+        row_time_limit=row_time_limit,
+        timeout=timeout,
+        max_failures=max_failures,
+        accept=accept,
+        outage_patience=outage_patience,
+        deadline=deadline,
+        ca_bundle=ca_bundle,
+        exclude=exclude,
+        share_tenant=share_tenant,
+        reason=reason,
+    )
     folder = None if again else find_run(runs, target)
     if folder is None:
         options = InputOptions(
@@ -132,9 +146,20 @@ def retry(
 
     retake = RETRYABLE if only is None else parse_outcomes(only, allowed=FAILURES, flag="--only")
     steering = _steering(
-        rate, concurrency, attempts, row_time_limit, timeout, max_failures, accept, outage_patience, deadline,
-        ca_bundle, exclude, share_tenant, reason,
-    )  # fmt: skip
+        rate=rate,
+        concurrency=concurrency,
+        attempts=attempts,
+        row_time_limit=row_time_limit,
+        timeout=timeout,
+        max_failures=max_failures,
+        accept=accept,
+        outage_patience=outage_patience,
+        deadline=deadline,
+        ca_bundle=ca_bundle,
+        exclude=exclude,
+        share_tenant=share_tenant,
+        reason=reason,
+    )
     folder = RunFolder.open(runs, name)
     carry_out(
         CarryOut(folder, load_tenant(tenant), steering, retake, yes=yes, as_json=as_json, dry_run=False)
@@ -142,6 +167,7 @@ def retry(
 
 
 def _steering(
+    *,
     rate: str,
     concurrency: int,
     attempts: int,

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from worker.cli import show
 from worker.cli.progress import presenter
 from worker.compose.options import Steering
-from worker.compose.reporting import report
+from worker.compose.reporting import last_report
 from worker.compose.session import SessionRequest, run_session
 from worker.connection import load_key
 from worker.errors import BulkUnverifyError, UsageError
+from worker.ledger import facts
 from worker.model import Outcome, RunState
 
 if TYPE_CHECKING:
@@ -50,11 +51,10 @@ def carry_out(order: CarryOut) -> None:
     Raises:
         BulkUnverifyError: With a sentence and an exit code; what was done is on disk.
     """
-    facts = order.folder.facts()
-    if facts.state is RunState.FINISHED and not order.retake:
+    if facts(order.folder).state is RunState.FINISHED and not order.retake:
         show.finished_before(order.folder)
-        _conclude(order)
-    show.plan(order.folder, order.steering.rate, as_json=False, quiet=order.as_json)
+        _conclude(order, last_report(order.folder, accept=order.steering.accept))
+    show.plan(order.folder, order.steering.rate)
     if order.dry_run:
         show.first_calls(order.folder, order.tenant)
         raise SystemExit(0)
@@ -70,17 +70,16 @@ def carry_out(order: CarryOut) -> None:
         say=show.say,
     )
     try:
-        asyncio.run(run_session(request))
+        summary = asyncio.run(run_session(request))
     except BulkUnverifyError:
         show.resume_hint(order.folder)
         raise
-    _conclude(order)
+    _conclude(order, summary)
 
 
-def _conclude(order: CarryOut) -> None:
-    summary = report(order.folder, accept=order.steering.accept)
+def _conclude(order: CarryOut, summary: dict[str, object]) -> NoReturn:
     show.summary(order.folder, summary, as_json=order.as_json)
-    raise SystemExit(summary.exit_code)
+    raise SystemExit(summary["exit_code"])
 
 
 def _confirm(order: CarryOut) -> None:

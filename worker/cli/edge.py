@@ -38,8 +38,8 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             where = traceback.extract_tb(error.__traceback__)[-1]
             place = f"{where.filename.rsplit('/', 1)[-1]}:{where.lineno}"
             fail(
-                f"Internal error ({type(error).__name__} at {place}). This is a defect of bulk-unverify. What is"
-                " on disk is complete: look at it with `bulk-unverify status`, and resume by running again.",
+                f"Internal error ({type(error).__name__} at {place}). This is a defect of bulk-unverify."
+                " What is on disk is complete: look at it with `bulk-unverify status`, and resume by running again.",
                 _UNEXPECTED,
                 as_json=bool(kwargs.get("as_json")),
             )

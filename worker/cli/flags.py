@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-
 UserColumn = Annotated[
     str | None, typer.Option("--user-column", help="Header name or position of the user id's column.")
 ]

@@ -1,4 +1,4 @@
-"""What can be seen of a session while it runs. Counts move only after their outcomes are durable (promise 2)."""
+"""What can be seen of a session while it runs. Counts move once their outcomes are durable (promise 2)."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import datetime
+import datetime as dt
 import getpass
 import os
 import re
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from jobs.catalog import OPERATIONS
+
 from worker.connection import Tenant
 from worker.errors import InputError, UsageError
 from worker.intake import InputOptions, digest, load_protected, open_table, spool_stdin
@@ -80,8 +81,7 @@ def plan_run(request: PlanRequest) -> RunFolder:
             selection=_selection(request.input_options),
         )
         existing = None if request.again else RunFolder.find(request.runs_dir, binding)
-        folder = existing or _draft(request, binding, path)
-    return folder
+        return existing or _draft(request, binding, path)
 
 
 def find_run(runs_dir: Path, target: str) -> RunFolder | None:
@@ -117,13 +117,7 @@ def _draft(request: PlanRequest, binding: Binding, path: Path) -> RunFolder:
             raise InputError(
                 f"{request.input_path} changed while it was read. Plan it again when it is complete."
             )
-        draft.finish(
-            header=table.header,
-            user_index=table.user_index,
-            identifier_index=table.identifier_index,
-            input_sha256=table.sha256,
-            protected=protected,
-        )
+        draft.finish(header=table.header, protected=protected)
     return draft.folder
 
 
@@ -145,7 +139,7 @@ def _selection(options: InputOptions) -> dict[str, str]:
 
 
 def _run_id(input_path: Path, now: float) -> str:
-    moment = datetime.datetime.fromtimestamp(now, datetime.UTC).strftime("%Y%m%d-%H%M%S")
+    moment = dt.datetime.fromtimestamp(now, dt.UTC).strftime("%Y%m%d-%H%M%S")
     stem = _STEM.sub("-", input_path.name.split(".")[0]).strip("-")[:_STEM_LENGTH] or "stdin"
     return f"{moment}-{stem.lower()}-{secrets.token_hex(2)}"
 

@@ -2,20 +2,52 @@
 
 from __future__ import annotations
 
-from worker.ledger import RunFolder, report_rows, verify
+import json
+from typing import Final
+
+from worker.ledger import RunFolder, facts, report_rows, verify
 from worker.model import Outcome
-from worker.report import Summary, exit_code, summarise, write_all
+from worker.report.summary import exit_code
+from worker.report.writer import REPORT_NAME, SUMMARY_NAME, write_all
+
+NOT_SOUND: Final = 3
+"""Exit code of a run whose report is not the whole run: it must not look like a success."""
 
 
-def report(folder: RunFolder, *, accept: frozenset[Outcome]) -> Summary:
-    """Write every report of the run and return its summary.
+def report(folder: RunFolder, *, accept: frozenset[Outcome]) -> dict[str, object]:
+    """Write every report of the run, whose lock the caller holds, and return its summary.
+
+    The run's exit code is the summary's `exit_code`.
 
     Raises:
         LedgerError: The ledger cannot be read, or its outcomes do not add up.
         ReportError: A file could not be written; the ledger is untouched.
     """
     verify(folder)
-    facts = folder.facts()
-    summary = summarise(facts, run_dir=folder.path, exit_code=exit_code(facts, accept))
-    write_all(folder.path, facts, report_rows(folder), summary)
-    return summary
+    known = facts(folder)
+    code = exit_code(known, accept)
+    rate = known.calls / known.elapsed_s if known.elapsed_s > 0 else None
+    written = write_all(folder.path, known, report_rows(folder), exit_code=code, rate_per_s=rate)
+    if written.problems and code == 0:
+        return written.summary | {"exit_code": NOT_SOUND}
+    return written.summary
+
+
+def last_report(folder: RunFolder, *, accept: frozenset[Outcome]) -> dict[str, object]:
+    """Return the summary of a finished run; writes its reports only if they are missing or behind the ledger.
+
+    Raises:
+        RunBusyError: Another process works on the run.
+        LedgerError: The ledger cannot be read, or its outcomes do not add up.
+        ReportError: A file could not be written; the ledger is untouched.
+    """
+    known = facts(folder)
+    try:
+        kept: dict[str, object] = json.loads((folder.path / SUMMARY_NAME).read_bytes())
+    except (OSError, ValueError):
+        kept = {}
+    current = kept.get("state") == known.state and kept.get("outcomes") == known.outcomes
+    if current and (folder.path / REPORT_NAME).is_file():
+        return kept | {"exit_code": exit_code(known, accept)}
+    with folder.lock():
+        return report(folder, accept=accept)

@@ -6,22 +6,23 @@ import asyncio
 import contextlib
 import dataclasses
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import structlog
-
 from jobs.catalog import OPERATIONS
+
 from worker import logs
 from worker.compose.monitor import Monitor
 from worker.compose.options import Steering
 from worker.compose.planning import operator
+from worker.compose.reporting import report
 from worker.compose.stopping import Stop, StopRequest, heed_signals
 from worker.compose.watch import Bounds, ProtectedFile, Watch
 from worker.connection import ApiKey, Tenant
 from worker.errors import BulkUnverifyError, ConfigurationError, UsageError
 from worker.guard import Guard, HaltKind
-from worker.ledger import RunFolder, RunLedger, RunLock, TenantLock
+from worker.ledger import RunFolder, RunLedger, facts, tenant_lock
 from worker.model import Outcome, RunState
 from worker.pacing import AsyncPacer, retry_after_s
 from worker.pipeline import Pipeline, Ports
@@ -52,15 +53,15 @@ class SessionRequest:
     say: Callable[[str], None]
 
 
-async def run_session(request: SessionRequest) -> None:
-    """Work on the run until no row is pending or something ends the session; the ledger tells how it ended.
+async def run_session(request: SessionRequest) -> dict[str, object]:
+    """Work on the run until no row is pending or something ends the session; report; return the summary.
 
     Raises:
         RunBusyError: Another process owns the run, or calls this tenant.
         ConfigurationError: The host or its certificate is wrong; nothing was sent.
         LedgerError: Outcomes could not be recorded; run again to resume.
     """
-    folder, steering = request.folder, request.steering
+    folder = request.folder
     binding = folder.binding()
     if binding.tenant != request.tenant.name:
         raise UsageError(
@@ -68,35 +69,33 @@ async def run_session(request: SessionRequest) -> None:
             " Name that tenant, or plan the file for this one."
         )
     prime_malloc()
+    with folder.lock():
+        await _work(request)
+        return report(folder, accept=request.steering.accept)
+
+
+async def _work(request: SessionRequest) -> None:
+    folder, steering = request.folder, request.steering
     protected = ProtectedFile(steering.exclude)
     with (
-        RunLock(folder),
-        TenantLock(request.tenant.name, run_id=folder.run_id, share=steering.share_tenant),
+        tenant_lock(request.tenant.name, run_id=folder.run_id, share=steering.share_tenant),
         logs.configure(folder.log, key=request.key.reveal()) as log,
     ):
-        facts = folder.facts()
-        monitor = Monitor(folder.run_id, binding.tenant, facts.outcomes, time.monotonic)
-        async with _ledger(folder, monitor) as ledger:
+        async with contextlib.aclosing(await RunLedger.open(folder)) as ledger:
             if request.retake:
                 await ledger.take_back(request.retake, session=None, why="retry")
-            number = await ledger.begin_session(operator(), steering.as_text(), protected.load())
+            await ledger.protect(protected.load())
+            number = await ledger.begin_session(operator(), steering.as_text())
+            monitor = Monitor(folder.run_id, request.tenant.name, facts(folder).outcomes, time.monotonic)
+            ledger.on_commit = monitor.committed
             log.info("session_started", run_id=folder.run_id, session=number, **steering.as_text())
             session = _Session(request, number, ledger, monitor, protected, log)
             try:
                 await session.work()
             except* BulkUnverifyError as group:
                 error = _innermost(group)
-                log.error("session_broke", error=str(error))
+                log.warning("session_broke", error=str(error))
                 raise error from None
-
-
-@contextlib.asynccontextmanager
-async def _ledger(folder: RunFolder, monitor: Monitor) -> AsyncIterator[RunLedger]:
-    ledger = await RunLedger.open(folder, on_commit=monitor.committed)
-    try:
-        yield ledger
-    finally:
-        await ledger.close()
 
 
 def _innermost(group: BaseException) -> BaseException:
@@ -157,7 +156,7 @@ class _Session:
                 halt.evidence, session=self.number, why=halt.reason, http_status=halt.evidence_status
             )
             stop = Stop(RunState.HALTED, halt.reason)
-        pending = self.request.folder.facts().outcomes[Outcome.PENDING]
+        pending = facts(self.request.folder).outcomes[Outcome.PENDING]
         if stop is None or pending == 0:
             stop = Stop(RunState.FINISHED, "")
         await self.ledger.end_session(stop.state, stop.reason)

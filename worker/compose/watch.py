@@ -113,7 +113,7 @@ class Watch:
             await asyncio.sleep(_EVERY_S)
 
     async def _look(self) -> None:
-        for command in take_commands(self._folder):
+        for command in take_commands(self._folder.inbox):
             await self._apply(command)
         now = self._clock()
         deadline_s, patience_s = self._bounds.deadline_s, self._bounds.outage_patience_s
@@ -123,22 +123,22 @@ class Watch:
         elif since is not None and now - since >= patience_s:
             self._halt(f"the tenant did not answer for {format_duration(patience_s)} (an outage)")
         if self._protected.changed():
-            self._protect()
+            await self._protect()
 
-    def _protect(self) -> None:
+    async def _protect(self) -> None:
         try:
             ids = self._protected.load()
         except BulkUnverifyError as error:
             self._halt(f"the protected list changed and cannot be read: {error}")
             return
-        self._ledger.protect(ids)
+        await self._ledger.protect(ids)
         self._log.info("protected_list_read_again", ids=len(ids))
 
     def _halt(self, reason: str) -> None:
         self._request.ask(Stop(RunState.HALTED, reason))
 
     async def _apply(self, command: Command) -> None:
-        await self._ledger.note_command(str(command), time.time())
+        await self._ledger.note_command(str(command))
         self._log.info("steered", command=str(command))
         match command.name:
             case "pause":

@@ -1,6 +1,6 @@
 """The ledger of a run: what is planned, claimed and done, durable before it is known."""
 
-from worker.ledger.fold import facts, report_rows, verify
+from worker.ledger.fold import facts, first_pending, report_rows, verify
 from worker.ledger.folder import Binding, PlanSummary, RunFolder
 from worker.ledger.inbox import Command
 from worker.ledger.inbox import post as post_command
@@ -18,6 +18,7 @@ __all__ = [
     "RunFolder",
     "RunLedger",
     "facts",
+    "first_pending",
     "post_command",
     "remove_stale_drafts",
     "report_rows",

@@ -13,7 +13,8 @@ import msgspec
 from worker.errors import LedgerError
 from worker.ledger.folder import RunFolder
 from worker.ledger.schema import broken, connect
-from worker.model import Outcome, RunState
+from worker.ledger.steps import next_pending
+from worker.model import Outcome, Row, RunState
 from worker.reportable import ReportRow, RunFacts, SessionFacts
 
 _ROWS: Final = (
@@ -91,8 +92,8 @@ def verify(folder: RunFolder) -> None:
     if twice or stray or count != int(planned):
         raise LedgerError(
             f"The ledger {folder.ledger} does not add up: {planned} rows planned, {count} present,"
-            f" {twice} with two states, {stray} outcomes of no row. No report is written; keep the run's folder"
-            " and report this."
+            f" {twice} with two states, {stray} outcomes of no row. No report is written; keep the run's"
+            " folder and report this."
         )
 
 
@@ -182,3 +183,13 @@ def _reading(folder: RunFolder) -> Iterator[sqlite3.Connection]:
         raise broken(folder.ledger, error) from error
     finally:
         connection.close()
+
+
+def first_pending(folder: RunFolder, limit: int) -> list[Row]:
+    """Return the first `limit` rows that a session would call.
+
+    Raises:
+        LedgerError: The ledger cannot be read.
+    """
+    with _reading(folder) as connection:
+        return next_pending(connection, 0, limit)

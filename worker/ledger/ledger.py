@@ -61,7 +61,7 @@ class RunLedger:
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> Self:
-        """Open the ledger of `folder`, whose lock the caller holds; `close` ends it.
+        """Open the ledger of `folder`, whose lock the caller holds; `aclose` ends it.
 
         Raises:
             LedgerError: The file is broken.
@@ -202,7 +202,7 @@ class RunLedger:
             self._hand_over()
         await self._writer.perform(_nothing)
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Make durable what was handed over, and close the file; cancelling it cancels no commit."""
         if self._gathering is not None:
             self._hand_over()

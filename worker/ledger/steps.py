@@ -26,7 +26,8 @@ _KILLED: Final = (
     " WHERE ended_at IS NULL"
 )
 _CHOSEN: Final = (
-    "INSERT INTO temp.chosen SELECT row FROM outcomes WHERE outcome IN (SELECT value FROM json_each(:outcomes))"
+    "INSERT INTO temp.chosen SELECT row FROM outcomes"
+    " WHERE outcome IN (SELECT value FROM json_each(:outcomes))"
     " AND (:session IS NULL OR session = :session) AND (:status IS NULL OR http_status = :status)"
 )
 _REMEMBER: Final = (

@@ -1,0 +1,68 @@
+"""`status` and `report`: the commands that only look."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from worker.cli import flags
+
+_RUNS = Path("runs")
+
+
+def status(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="One run; otherwise all of them.")
+    ] = None,
+    *,
+    runs: flags.Runs = _RUNS,
+    as_json: flags.Json = False,
+) -> None:
+    """Show how one run stands, or all of them."""
+    from worker.cli import show
+    from worker.ledger import RunFolder, facts
+
+    if name is not None:
+        folder = RunFolder.open(runs, name)
+        if as_json:
+            show.say_json(show.plan_object(folder))
+        else:
+            show.status(folder)
+        return
+    folders = RunFolder.all(runs)
+    if as_json:
+        show.say_json({"runs": [show.plan_object(folder) for folder in folders]})
+        return
+    for folder in folders:
+        show.say(show.status_line(facts(folder)))
+    if not folders:
+        show.say(f"There are no runs in {runs}.")
+
+
+def report(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="The run.")],
+    *,
+    kind: Annotated[str, typer.Option("--format", help="csv, jsonl or parquet.")] = "csv",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A file; - or nothing for standard output.")
+    ] = None,
+    only: Annotated[str | None, typer.Option("--only", help="Outcomes to keep, separated by commas.")] = None,
+    runs: flags.Runs = _RUNS,
+) -> None:
+    """Write one report of a run, whole or only some outcomes."""
+    import sys
+
+    from worker.cli import show
+    from worker.compose.options import parse_outcomes
+    from worker.ledger import RunFolder, facts, report_rows
+    from worker.model import Outcome
+    from worker.report.writer import write_one
+
+    kept = None if only is None else parse_outcomes(only, allowed=frozenset(Outcome), flag="--only")
+    folder = RunFolder.open(runs, name)
+    destination = sys.stdout.buffer if output is None or str(output) == "-" else output
+    count = write_one(kind, destination, facts(folder), report_rows(folder), kept)
+    if destination is output:
+        show.say(f"{count:,} rows written to {output}")
