@@ -1,0 +1,104 @@
+"""Marking a user's e-mail as unverified, and its inverse."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Final
+from urllib.parse import quote
+
+import msgspec
+
+from jobs.judging import describe_unreadable, judge_no_answer, judge_status, unconfirmed
+from worker.model import Answer, Call, Damage, Decision, NoAnswer, Outcome, Reply, Row, Verdict
+
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_\-]+").fullmatch
+_OK: Final = 200
+
+
+class _Contact(msgspec.Struct, gc=False):
+    """An e-mail or a phone number of a user document."""
+
+    id: str = ""
+    verified: bool = False
+
+
+class _User(msgspec.Struct):
+    """What is read of a user document, and no more: this is the hot path."""
+
+    emails: list[_Contact] | None = None
+    phone_numbers: list[_Contact] | None = None
+    passkeys: list[msgspec.Raw] | None = None
+    external_providers: list[msgspec.Raw] | None = None
+    has_password: bool | None = None
+
+
+_decode: Final = msgspec.json.Decoder(_User).decode
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EmailVerification:
+    """Sets whether a user's e-mail counts as verified. Implements `worker.ports.Operation`.
+
+    Attributes:
+        name: The operation's name.
+        verb: The path's last segment.
+        verified: What the reply must show of this e-mail for the row to have succeeded.
+
+    Source: `POST /users/{user_id}/emails/{identifier_id}/unverify` and `/verify`; the reply is the whole user.
+    """
+
+    name: str
+    verb: str
+    verified: bool
+
+    def call(self, row: Row) -> Call:
+        """Return the request for `row`; ids are encoded as whole path segments, whatever they hold."""
+        return Call("POST", f"users/{_segment(row.user_id)}/emails/{_segment(row.identifier_id)}/{self.verb}")
+
+    def judge(self, row: Row, reply: Reply) -> Verdict:
+        """Return what `reply` means: a success only where the user document shows it."""
+        if isinstance(reply, NoAnswer):
+            return judge_no_answer(reply)
+        if reply.status != _OK:
+            return judge_status(reply)
+        if reply.damage is not Damage.NONE:
+            return unconfirmed(reply, *describe_unreadable(reply))
+        try:
+            user = _decode(reply.body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return unconfirmed(reply, *describe_unreadable(reply))
+        return self._judge_user(row, reply, user)
+
+    def _judge_user(self, row: Row, answer: Answer, user: _User) -> Verdict:
+        for email in user.emails or ():
+            if email.id == row.identifier_id:
+                break
+        else:
+            return unconfirmed(
+                answer, "identifier_missing", "the user document does not hold this identifier"
+            )
+        if email.verified is not self.verified:
+            shown = "verified" if email.verified else "unverified"
+            return unconfirmed(answer, f"still_{shown}", f"the user document shows the e-mail as {shown}")
+        left = _verified(user.emails) + _verified(user.phone_numbers)
+        return Verdict(
+            Decision.FINAL,
+            Outcome.SUCCEEDED,
+            _OK,
+            verified_contacts_left=left,
+            lockout_risk=not (left or user.passkeys or user.external_providers or user.has_password),
+        )
+
+
+def _verified(contacts: list[_Contact] | None) -> int:
+    return sum(contact.verified for contact in contacts) if contacts else 0
+
+
+def _segment(id_: str) -> str:
+    """Return `id_` as one path segment, as JavaScript's `encodeURIComponent` would."""
+    return id_ if _PLAIN(id_) else quote(id_, safe="")
+
+
+UNVERIFY_EMAIL: Final = EmailVerification("unverify-email", "unverify", verified=False)
+VERIFY_EMAIL: Final = EmailVerification("verify-email", "verify", verified=True)

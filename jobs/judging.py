@@ -1,0 +1,105 @@
+"""What a reply means for its row: one table for every operation.
+
+Source: the MonoCloud Management API's errors, and the outcomes of the project's design.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Final
+
+from pydantic import BaseModel, ValidationError
+
+from worker.model import Answer, Damage, Decision, NoAnswer, Outcome, Trouble, Verdict
+
+_LONGEST_MESSAGE: Final = 300
+_LONGEST_CODE: Final = 80
+_SENTENCE_FROM: Final = 300
+"""Bytes of a body that is no problem document that are shown."""
+
+_RETRIED: Final = frozenset({408, 425})
+_WRONG_RUN: Final = frozenset({401, 402})
+_SERVER_ERROR: Final = 500
+
+
+class _Problem(BaseModel):
+    """What is read of a problem document (RFC 9457); anything else in it is left alone."""
+
+    type: str = ""
+    title: str = ""
+    detail: str = ""
+    errors: object = None
+
+
+def judge_no_answer(reply: NoAnswer) -> Verdict:
+    """Return what it means that no answer came: try again; a time-out may have done it (`unconfirmed`)."""
+    timed_out_after_sending = reply.trouble is Trouble.TIMEOUT and reply.sent
+    outcome = Outcome.UNCONFIRMED if timed_out_after_sending else Outcome.EXHAUSTED
+    return Verdict(Decision.RETRY, outcome, None, str(reply.trouble), one_line(reply.detail))
+
+
+def judge_status(answer: Answer) -> Verdict:
+    """Return what an answer other than 200 means."""
+    status = answer.status
+    code, message = _explain(answer)
+    if status == 429:  # noqa: PLR2004 - Too Many Requests
+        return Verdict(Decision.THROTTLED, Outcome.EXHAUSTED, status, code, message)
+    if status in _RETRIED or status >= _SERVER_ERROR:
+        return Verdict(Decision.RETRY, Outcome.EXHAUSTED, status, code, message)
+    if status in _WRONG_RUN or 300 <= status < 400:  # noqa: PLR2004 - a redirect
+        return Verdict(Decision.HALT, Outcome.PENDING, status, code, message)
+    if status == 404:  # noqa: PLR2004 - Not Found
+        return Verdict(Decision.FINAL, Outcome.NOT_FOUND, status, code, message)
+    if 400 <= status < _SERVER_ERROR:  # noqa: PLR2004 - the client's fault
+        return Verdict(Decision.FINAL, Outcome.REFUSED, status, code, message)
+    return unconfirmed(answer, "unexpected_status", f"answered {status}, which shows nothing")
+
+
+def unconfirmed(answer: Answer, code: str, message: str) -> Verdict:
+    """Return that nothing shows whether it was done."""
+    return Verdict(Decision.FINAL, Outcome.UNCONFIRMED, answer.status, code, one_line(message))
+
+
+def describe_unreadable(answer: Answer) -> tuple[str, str]:
+    """Return code and message for a 200 whose body is not the document that it should be."""
+    if answer.damage is not Damage.NONE:
+        return f"body_{answer.damage}", f"the answer's body is {answer.damage}"
+    if "html" in answer.headers.get("Content-Type", "").lower():
+        return "body_html", "an HTML page came back, probably from a proxy"
+    return "body_unreadable", "the answer's body is not a user document"
+
+
+def one_line(text: str) -> str:
+    """Return `text` in one line of at most 300 characters, without control characters."""
+    printable = "".join(" " if unicodedata.category(char)[0] == "C" else char for char in text)
+    line = " ".join(printable.split())
+    return line if len(line) <= _LONGEST_MESSAGE else line[: _LONGEST_MESSAGE - 1] + "…"
+
+
+def _explain(answer: Answer) -> tuple[str, str]:
+    """Return a short code and a sentence for an answer that is no success."""
+    fallback = f"http_{answer.status}"
+    try:
+        problem = _Problem.model_validate_json(answer.body)
+    except ValidationError:
+        text = answer.body[:_SENTENCE_FROM].decode("utf-8", "replace")
+        return fallback, one_line(text) or f"answered {answer.status} with an empty body"
+    codes, messages = _details(problem.errors)
+    code = one_line(",".join(codes))[:_LONGEST_CODE] or fallback
+    said = "; ".join(filter(None, [problem.title, problem.detail, *messages]))
+    return code, one_line(said) or f"answered {answer.status}"
+
+
+def _details(errors: object) -> tuple[list[str], list[str]]:
+    """Return the codes and messages of a 422's `errors`, in either of its forms, or nothing."""
+    if isinstance(errors, dict):
+        return sorted(map(str, errors)), [f"{field}: {_joined(told)}" for field, told in errors.items()]
+    if not isinstance(errors, list):
+        return [], []
+    entries = [entry for entry in errors if isinstance(entry, dict)]
+    codes = [str(entry["code"]) for entry in entries if entry.get("code")]
+    return codes, [str(entry["description"]) for entry in entries if entry.get("description")]
+
+
+def _joined(told: object) -> str:
+    return ", ".join(map(str, told)) if isinstance(told, list) else str(told)
