@@ -1,0 +1,52 @@
+"""What the official SDKs also read from the environment."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from worker.connection.tenant import Tenant
+from worker.errors import ConfigurationError
+
+_MS: Final = 1000.0
+
+
+class _Domain(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="MONOCLOUD_MANAGEMENT_", extra="ignore")
+
+    domain: str = ""
+
+
+class _Timeout(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="MONOCLOUD_MANAGEMENT_", extra="ignore")
+
+    timeout: float = 10_000.0
+
+
+def load_tenant(flag: str | None) -> Tenant:
+    """Return the tenant that the flag names, else the environment.
+
+    Raises:
+        ConfigurationError: Neither does, or it is no domain.
+    """
+    text = flag if flag is not None else _Domain().domain
+    if not text.strip():
+        raise ConfigurationError("Which tenant? Give --tenant or set MONOCLOUD_MANAGEMENT_DOMAIN.")
+    return Tenant.parse(text)
+
+
+def default_timeout_s() -> float:
+    """Return the time limit of one call: MONOCLOUD_MANAGEMENT_TIMEOUT (milliseconds), or 10 seconds.
+
+    Raises:
+        ConfigurationError: The variable holds no positive number.
+    """
+    try:
+        timeout_ms = _Timeout().timeout
+    except ValidationError:
+        timeout_ms = 0.0
+    if not timeout_ms > 0:
+        raise ConfigurationError("MONOCLOUD_MANAGEMENT_TIMEOUT must be a positive number of milliseconds.")
+    return timeout_ms / _MS

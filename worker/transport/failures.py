@@ -1,0 +1,60 @@
+"""One table from the errors of aiohttp, asyncio and ssl to the words of the model."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Final
+
+import aiohttp
+
+from worker.model import NoAnswer, Trouble
+
+CAUGHT: Final = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
+"""What a call may end in without an answer; anything else is a defect and travels."""
+
+_TABLE: Final[tuple[tuple[type[BaseException], Trouble, str], ...]] = (
+    (aiohttp.ClientConnectorDNSError, Trouble.UNKNOWN_HOST, "the host's name cannot be resolved"),
+    (
+        aiohttp.ClientConnectorCertificateError,
+        Trouble.CERTIFICATE,
+        "the server's certificate is not trusted, or not for this host; --ca-bundle names another authority",
+    ),
+    (aiohttp.ClientSSLError, Trouble.CONNECT, "the TLS handshake failed"),
+    (aiohttp.ClientProxyConnectionError, Trouble.CONNECT, "the proxy cannot be reached"),
+    (aiohttp.ClientHttpProxyError, Trouble.CONNECT, "the proxy refused to connect"),
+    (aiohttp.ClientConnectorError, Trouble.CONNECT, "no connection"),
+    (asyncio.TimeoutError, Trouble.TIMEOUT, "no answer within the time limit"),
+    (aiohttp.ServerDisconnectedError, Trouble.DISCONNECTED, "the server closed the connection"),
+    (aiohttp.ClientOSError, Trouble.DISCONNECTED, "the connection broke"),
+    (aiohttp.ClientConnectionError, Trouble.DISCONNECTED, "the connection broke"),
+    (aiohttp.ClientResponseError, Trouble.PROTOCOL, "what came back is not HTTP"),
+    (aiohttp.ClientError, Trouble.PROTOCOL, "the call could not be made"),
+    (OSError, Trouble.DISCONNECTED, "the connection broke"),
+)
+
+
+def no_answer(error: BaseException, *, sent: bool) -> NoAnswer:
+    """Return what `error` means; the detail names no address, header or identifier.
+
+    Args:
+        error: One of `CAUGHT`.
+        sent: Whether writing the request had begun.
+    """
+    for kind, trouble, detail in _TABLE:
+        if isinstance(error, kind):
+            reason = _reason(error)
+            return NoAnswer(trouble, f"{detail} ({reason})" if reason else detail, sent)
+    raise AssertionError(f"{type(error).__name__} is not in the table") from error
+
+
+def timed_out(*, sent: bool) -> NoAnswer:
+    """Return that the call took longer than it may."""
+    return NoAnswer(Trouble.TIMEOUT, "no answer within the time limit", sent)
+
+
+def _reason(error: BaseException) -> str:
+    """Return the operating system's own words for an error, where there are any."""
+    if not isinstance(error, OSError) or error.errno is None or error.errno <= 0:
+        return ""
+    return os.strerror(error.errno)
