@@ -20,7 +20,7 @@ class _Contact(msgspec.Struct, gc=False):
     """An e-mail or a phone number of a user document."""
 
     id: str = ""
-    verified: bool = False
+    verified: bool | None = None
 
 
 class _User(msgspec.Struct):
@@ -45,7 +45,8 @@ class EmailVerification:
         verb: The path's last segment.
         verified: What the reply must show of this e-mail for the row to have succeeded.
 
-    Source: `POST /users/{user_id}/emails/{identifier_id}/unverify` and `/verify`; the reply is the whole user.
+    Source: `POST /users/{user_id}/emails/{identifier_id}/unverify` and `/verify`; the reply is the
+    whole user.
     """
 
     name: str
@@ -79,8 +80,9 @@ class EmailVerification:
                 answer, "identifier_missing", "the user document does not hold this identifier"
             )
         if email.verified is not self.verified:
-            shown = "verified" if email.verified else "unverified"
-            return unconfirmed(answer, f"still_{shown}", f"the user document shows the e-mail as {shown}")
+            shown = {True: "verified", False: "unverified", None: "neither verified nor unverified"}
+            told = f"the user document shows the e-mail as {shown[email.verified]}"
+            return unconfirmed(answer, "not_changed", told)
         left = _verified(user.emails) + _verified(user.phone_numbers)
         return Verdict(
             Decision.FINAL,
@@ -92,7 +94,7 @@ class EmailVerification:
 
 
 def _verified(contacts: list[_Contact] | None) -> int:
-    return sum(contact.verified for contact in contacts) if contacts else 0
+    return sum(contact.verified is True for contact in contacts) if contacts else 0
 
 
 def _segment(id_: str) -> str:

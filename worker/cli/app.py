@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import typer
 
 from worker import __version__
@@ -22,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for name, command in {
+_COMMANDS: dict[str, Callable[..., None]] = {
     "plan": plan,
     "run": run,
     "retry": retry,
@@ -35,7 +37,8 @@ for name, command in {
     "sandbox": sandbox,
     "doctor": doctor,
     "demo": demo,
-}.items():
+}
+for name, command in _COMMANDS.items():
     app.command(name)(guarded(command))
 
 

@@ -76,7 +76,6 @@ def plan_object(folder: RunFolder) -> dict[str, object]:
 def first_calls(folder: RunFolder, tenant: Tenant) -> None:
     """Show the first requests that a run would make."""
     from jobs.catalog import OPERATIONS
-
     from worker.ledger import first_pending
 
     operation = OPERATIONS[facts(folder).operation]

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Final
 
 from jobs.catalog import OPERATIONS
-
 from worker.connection import Tenant
 from worker.errors import InputError, UsageError
 from worker.intake import InputOptions, digest, load_protected, open_table, spool_stdin

@@ -10,8 +10,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import structlog
-from jobs.catalog import OPERATIONS
 
+from jobs.catalog import OPERATIONS
 from worker import logs
 from worker.compose.monitor import Monitor
 from worker.compose.options import Steering
@@ -113,7 +113,7 @@ class _Session:
     ledger: RunLedger
     monitor: Monitor
     protected: ProtectedFile
-    log: structlog.stdlib.BoundLogger
+    log: structlog.typing.FilteringBoundLogger
 
     async def work(self) -> None:
         """Run the pipeline to its end and record how the session ended."""

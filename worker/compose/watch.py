@@ -89,7 +89,7 @@ class Watch:
         request: StopRequest,
         bounds: Bounds,
         protected: ProtectedFile,
-        log: structlog.stdlib.BoundLogger,
+        log: structlog.typing.FilteringBoundLogger,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder = folder

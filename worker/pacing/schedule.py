@@ -1,0 +1,43 @@
+"""Evenly spaced slots: when the next call may go. Pure; the clock is passed in.
+
+A generic cell rate algorithm of burst 1 that keeps to its schedule, not to the moment of waking up: a call that
+goes a millisecond late does not move the next one. A stall is not caught up beyond a few milliseconds (promise 4).
+Source: ITU-T I.371, the virtual scheduling algorithm.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+CATCH_UP_S: Final = 0.004
+"""How far behind its schedule a call may go without moving the schedule: covers the event loop's timers."""
+
+
+class Schedule:
+    """Slots at a rate that may change at any moment.
+
+    Args:
+        rate_per_s: Slots a second, above zero, or None for no limit.
+    """
+
+    def __init__(self, rate_per_s: float | None) -> None:
+        self._interval_s = _interval(rate_per_s)
+        self._next_at = float("-inf")
+
+    def set_rate(self, rate_per_s: float | None) -> None:
+        """Space the slots from the last one taken on by the new rate."""
+        interval_s = _interval(rate_per_s)
+        self._next_at += interval_s - self._interval_s
+        self._interval_s = interval_s
+
+    def take(self, now: float) -> float:
+        """Take the next slot if it is due and return 0, else return the seconds until it is."""
+        wait_s = self._next_at - now
+        if wait_s > 0:
+            return wait_s
+        self._next_at = max(self._next_at, now - CATCH_UP_S) + self._interval_s
+        return 0.0
+
+
+def _interval(rate_per_s: float | None) -> float:
+    return 0.0 if rate_per_s is None else 1.0 / rate_per_s
