@@ -14,7 +14,7 @@ from typing import Final
 
 from worker.errors import ConfigurationError
 
-_TROUBLE: Final = ("server-error=3%", "reset-before=1%")
+_TROUBLE: Final = ("server-error=3%", "reset=1%")
 _LIMIT: Final = "250/s,kind=token-bucket,burst=50,headers=retry-after-seconds"
 _STOP_WITHIN_S: Final = 10
 
@@ -75,5 +75,5 @@ def _stage(process: subprocess.Popen[str], batch: Path) -> Stage:
     if not hello:
         raise ConfigurationError(f"The sandbox did not start: {expected}{process.stderr.read()}")
     told = json.loads(hello)
-    counts = {outcome: count for outcome, count in json.loads(expected).items() if count}
+    counts = {outcome: count for outcome, count in json.loads(expected)["expected"].items() if count}
     return Stage(told["domain"], told["key"], batch, counts, f"limit {_LIMIT}; {', '.join(_TROUBLE)}")
