@@ -59,19 +59,21 @@ class Redactor:
     def _value(self, name: str, value: object, depth: int) -> object:
         if _SECRET_NAME.search(name):
             return _REDACTED
-        if value is None or isinstance(value, bool | int | float):
-            return value if self.text(repr(value)) == repr(value) else _REDACTED
-        if depth == 0:
-            return self.text(repr(value))
-        if isinstance(value, Mapping):
-            return {self.text(str(k)): self._value(str(k), v, depth - 1) for k, v in value.items()}
-        if isinstance(value, list | tuple | set | frozenset):
+        if depth > 0 and isinstance(value, Mapping):
+            return {self.text(str(k)): self._value(str(k), each, depth - 1) for k, each in value.items()}
+        if depth > 0 and isinstance(value, list | tuple | set | frozenset):
             return [self._value("", each, depth - 1) for each in value]
-        if isinstance(value, bytes | bytearray):
-            return self.text(bytes(value).decode("utf-8", "backslashreplace"))
-        if isinstance(value, BaseException):
-            return self.text("".join(traceback.format_exception(value)))
-        return self.text(str(value))
+        text = _as_text(value)
+        clean = self.text(text)
+        return value if clean == text and isinstance(value, bool | int | float | None) else clean
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, bytes | bytearray):
+        return bytes(value).decode("utf-8", "backslashreplace")
+    if isinstance(value, BaseException):
+        return "".join(traceback.format_exception(value))
+    return str(value)
 
 
 def mask(_logger: object, _method: str, event: Event) -> Event:

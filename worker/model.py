@@ -1,11 +1,15 @@
-"""The words everything else is said in: rows, calls, replies, verdicts and outcomes. Values only, no I/O."""
+"""The words everything else is said in: rows, calls, replies, verdicts and outcomes. Values only, no I/O.
+
+They are msgspec structs, as several are made for each row: one costs a tenth of what a frozen dataclass does.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 from collections.abc import Mapping
 from typing import Final
+
+import msgspec
 
 
 class Outcome(enum.StrEnum):
@@ -59,8 +63,7 @@ class RunState(enum.StrEnum):
     CANCELLED = "cancelled"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class InputRow:
+class InputRow(msgspec.Struct, frozen=True, gc=False):
     """One row as it was read from the input, fit to be planned or not.
 
     Attributes:
@@ -82,8 +85,7 @@ class InputRow:
     error_message: str = ""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True, gc=False):
     """One row to call, claimed from a source.
 
     Attributes:
@@ -101,8 +103,7 @@ class Row:
     maybe_sent: bool = False
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, gc=False):
     """A request that a row becomes.
 
     Attributes:
@@ -141,8 +142,7 @@ class Damage(enum.StrEnum):
     """Compressed although the request asked for plain."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """An HTTP answer whose head was read; `body` holds at most the transport's limit of bytes."""
 
     status: int
@@ -151,8 +151,7 @@ class Answer:
     damage: Damage = Damage.NONE
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class NoAnswer:
+class NoAnswer(msgspec.Struct, frozen=True, gc=False):
     """A request without an answer.
 
     Attributes:
@@ -182,8 +181,7 @@ class Decision(enum.Enum):
     """The run is wrong (401, 402, redirect): stop it; the row stays pending."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """What a reply means for its row.
 
     Attributes:
@@ -205,8 +203,7 @@ class Verdict:
     lockout_risk: bool | None = None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True, gc=False):
     """A row's outcome with its evidence: what the ledger records, once.
 
     Attributes:
@@ -226,8 +223,7 @@ class Result:
     finished_at: float
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Unfinished:
+class Unfinished(msgspec.Struct, frozen=True, gc=False):
     """A claimed row that goes back to pending, with what is known of it.
 
     Attributes:

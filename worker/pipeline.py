@@ -99,18 +99,26 @@ class Pipeline:
         self._ports.pacer.close()
 
     async def _work(self) -> None:
-        while not self._feed.exhausted and await self._turn():
-            row = await self._feed.next()
+        pacer, feed, judge = self._ports.pacer, self._feed, self._ports.operation.judge
+        worker = asyncio.current_task()
+        assert worker is not None
+        while not feed.exhausted:
+            self._waiting.add(worker)
+            may_go = await pacer.enter()
+            self._waiting.discard(worker)
+            if not may_go:
+                return
+            row = await feed.next()
             if row is None:
-                self._ports.pacer.leave(None)
+                pacer.leave(None)
                 self._dismiss_waiting()
                 return
             started_at = self._wall()
             reply = await self._ports.transport.send(self._ports.operation.call(row))
-            self._ports.pacer.leave(reply)
-            verdict = self._ports.operation.judge(row, reply)
-            sent = _was_sent(reply)
+            pacer.leave(reply)
+            verdict = judge(row, reply)
             if verdict.decision is Decision.FINAL:
+                sent = _was_sent(reply)
                 self._finish(
                     Result(row, verdict, row.earlier_requests + sent, sent, started_at, self._wall())
                 )
@@ -118,14 +126,6 @@ class Pipeline:
             else:
                 await self._retry_room.acquire()
                 self._tasks.create_task(self._go_on(self._first_effort(row, reply, verdict, started_at)))
-
-    async def _turn(self) -> bool:
-        worker = asyncio.current_task()
-        assert worker is not None
-        self._waiting.add(worker)
-        may_go = await self._ports.pacer.enter()
-        self._waiting.discard(worker)
-        return may_go
 
     def _dismiss_waiting(self) -> None:
         """Send the workers home that wait for a turn they no longer need: the source is exhausted."""

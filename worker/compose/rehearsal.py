@@ -40,7 +40,7 @@ class Stage:
     def received(self) -> int:
         """Return how many requests the sandbox counted."""
         with urllib.request.urlopen(f"{self.domain}/_sandbox/record") as answer:  # noqa: S310 - our own sandbox
-            return int(json.load(answer)["total"])
+            return int(json.load(answer)["requests"])
 
 
 @contextlib.contextmanager
