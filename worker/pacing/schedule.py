@@ -7,6 +7,7 @@ Source: ITU-T I.371, the virtual scheduling algorithm.
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 CATCH_UP_S: Final = 0.004
@@ -22,7 +23,7 @@ class Schedule:
 
     def __init__(self, rate_per_s: float | None) -> None:
         self._interval_s = _interval(rate_per_s)
-        self._next_at = float("-inf")
+        self._next_at = -math.inf
 
     def set_rate(self, rate_per_s: float | None) -> None:
         """Space the slots from the last one taken on by the new rate."""
@@ -32,10 +33,11 @@ class Schedule:
 
     def take(self, now: float) -> float:
         """Take the next slot if it is due and return 0, else return the seconds until it is."""
-        wait_s = self._next_at - now
-        if wait_s > 0:
-            return wait_s
-        self._next_at = max(self._next_at, now - CATCH_UP_S) + self._interval_s
+        next_at = self._next_at
+        if next_at > now:
+            return next_at - now
+        earliest = now - CATCH_UP_S
+        self._next_at = (next_at if next_at > earliest else earliest) + self._interval_s
         return 0.0
 
 
