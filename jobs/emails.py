@@ -13,13 +13,14 @@ from jobs.judging import describe_unreadable, judge_no_answer, judge_status, unc
 from worker.model import Answer, Call, Damage, Decision, NoAnswer, Outcome, Reply, Row, Verdict
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_\-]+").fullmatch
+_DOT_SEGMENTS: Final = (".", "..")
 _OK: Final = 200
 
 
 class _Contact(msgspec.Struct, gc=False):
     """An e-mail or a phone number of a user document."""
 
-    id: str = ""
+    id: str | None = None
     verified: bool | None = None
 
 
@@ -45,6 +46,10 @@ class EmailVerification:
         verb: The path's last segment.
         verified: What the reply must show of this e-mail for the row to have succeeded.
 
+    A success tells how many verified e-mails and phone numbers the user still has, and `lockout_risk`:
+    true where none is left and the document shows no passkey, no external provider and no password either,
+    that is, nothing to sign in or to recover the account with.
+
     Source: `POST /users/{user_id}/emails/{identifier_id}/unverify` and `/verify`; the reply is the
     whole user.
     """
@@ -67,7 +72,7 @@ class EmailVerification:
             return unconfirmed(reply, *describe_unreadable(reply))
         try:
             user = _decode(reply.body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return unconfirmed(reply, *describe_unreadable(reply))
         return self._judge_user(row, reply, user)
 
@@ -98,8 +103,15 @@ def _verified(contacts: list[_Contact] | None) -> int:
 
 
 def _segment(id_: str) -> str:
-    """Return `id_` as one path segment, as JavaScript's `encodeURIComponent` would."""
-    return id_ if _PLAIN(id_) else quote(id_, safe="")
+    """Return `id_` as one path segment, as JavaScript's `encodeURIComponent` would, dot segments aside.
+
+    That leaves `.` and `..` as they are, and RFC 3986 (5.2.4) has everything on the way resolve them.
+    """
+    if _PLAIN(id_):
+        return id_
+    if id_ in _DOT_SEGMENTS:
+        return id_.replace(".", "%2E")
+    return quote(id_, safe="", errors="surrogatepass")
 
 
 UNVERIFY_EMAIL: Final = EmailVerification("unverify-email", "unverify", verified=False)

@@ -6,28 +6,34 @@ Source: the MonoCloud Management API's errors, and the outcomes of the project's
 from __future__ import annotations
 
 import unicodedata
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from worker.model import Answer, Damage, Decision, NoAnswer, Outcome, Trouble, Verdict
 
 _LONGEST_MESSAGE: Final = 300
 _LONGEST_CODE: Final = 80
-_SENTENCE_FROM: Final = 300
-"""Bytes of a body that is no problem document that are shown."""
+_LOOKED_AT: Final = 2_000
+"""Characters of a text that are looked at: cleaning a megabyte would hold everybody else up."""
+
+_MOST_DETAILS: Final = 20
 
 _RETRIED: Final = frozenset({408, 425})
 _WRONG_RUN: Final = frozenset({401, 402})
 _SERVER_ERROR: Final = 500
 
 
+def _text(value: object) -> str:
+    """Return a problem's text; what is no text is as good as missing."""
+    return value if isinstance(value, str) else ""
+
+
 class _Problem(BaseModel):
     """What is read of a problem document (RFC 9457); anything else in it is left alone."""
 
-    type: str = ""
-    title: str = ""
-    detail: str = ""
+    title: Annotated[str, BeforeValidator(_text)] = ""
+    detail: Annotated[str, BeforeValidator(_text)] = ""
     errors: object = None
 
 
@@ -35,7 +41,7 @@ def judge_no_answer(reply: NoAnswer) -> Verdict:
     """Return what it means that no answer came: try again; a time-out may have done it (`unconfirmed`)."""
     timed_out_after_sending = reply.trouble is Trouble.TIMEOUT and reply.sent
     outcome = Outcome.UNCONFIRMED if timed_out_after_sending else Outcome.EXHAUSTED
-    return Verdict(Decision.RETRY, outcome, None, str(reply.trouble), one_line(reply.detail))
+    return Verdict(Decision.RETRY, outcome, None, reply.trouble.value, one_line(reply.detail))
 
 
 def judge_status(answer: Answer) -> Verdict:
@@ -71,7 +77,8 @@ def describe_unreadable(answer: Answer) -> tuple[str, str]:
 
 def one_line(text: str) -> str:
     """Return `text` in one line of at most 300 characters, without control characters."""
-    printable = "".join(" " if unicodedata.category(char)[0] == "C" else char for char in text)
+    looked_at = text[:_LOOKED_AT]
+    printable = "".join(" " if unicodedata.category(char)[0] == "C" else char for char in looked_at)
     line = " ".join(printable.split())
     return line if len(line) <= _LONGEST_MESSAGE else line[: _LONGEST_MESSAGE - 1] + "…"
 
@@ -82,7 +89,7 @@ def _explain(answer: Answer) -> tuple[str, str]:
     try:
         problem = _Problem.model_validate_json(answer.body)
     except ValidationError:
-        text = answer.body[:_SENTENCE_FROM].decode("utf-8", "replace")
+        text = answer.body[:_LOOKED_AT].decode("utf-8", "replace")
         return fallback, one_line(text) or f"answered {answer.status} with an empty body"
     codes, messages = _details(problem.errors)
     code = one_line(",".join(codes))[:_LONGEST_CODE] or fallback
@@ -91,15 +98,24 @@ def _explain(answer: Answer) -> tuple[str, str]:
 
 
 def _details(errors: object) -> tuple[list[str], list[str]]:
-    """Return the codes and messages of a 422's `errors`, in either of its forms, or nothing."""
+    """Return the codes and messages of a problem's `errors`, in whichever form they come, or nothing."""
     if isinstance(errors, dict):
-        return sorted(map(str, errors)), [f"{field}: {_joined(told)}" for field, told in errors.items()]
+        fields = list(errors.items())[:_MOST_DETAILS]
+        return sorted(field for field, _ in fields), [f"{field}: {_shown(told)}" for field, told in fields]
     if not isinstance(errors, list):
         return [], []
-    entries = [entry for entry in errors if isinstance(entry, dict)]
-    codes = [str(entry["code"]) for entry in entries if entry.get("code")]
-    return codes, [str(entry["description"]) for entry in entries if entry.get("description")]
+    entries = [
+        entry if isinstance(entry, dict) else {"description": entry} for entry in errors[:_MOST_DETAILS]
+    ]
+    codes = [_shown(entry["code"]) for entry in entries if entry.get("code")]
+    return codes, [_shown(entry["description"]) for entry in entries if entry.get("description")]
 
 
-def _joined(told: object) -> str:
-    return ", ".join(map(str, told)) if isinstance(told, list) else str(told)
+def _shown(told: object) -> str:
+    """Return what a problem says as text; its numbers may be longer than Python is willing to write."""
+    if isinstance(told, list):
+        return ", ".join(_shown(each) for each in told[:_MOST_DETAILS])
+    try:
+        return str(told)
+    except ValueError:
+        return "a number"
