@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
+import signal
 import sys
 import traceback
 from collections.abc import Callable
+from types import FrameType
 from typing import Final, NoReturn, ParamSpec, TypeVar
 
 from worker.errors import BulkUnverifyError
@@ -25,6 +27,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        signal.signal(signal.SIGTERM, _interrupt)
         try:
             return command(*args, **kwargs)
         except BulkUnverifyError as error:
@@ -45,6 +48,11 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             )
 
     return run
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    """Treat SIGTERM as control-C: outside of a session (planning, reporting) it ends the command in good order."""
+    raise KeyboardInterrupt
 
 
 def fail(message: str, exit_code: int, *, as_json: bool = False) -> NoReturn:

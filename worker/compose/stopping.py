@@ -63,6 +63,7 @@ def heed_signals(request: StopRequest, say: Callable[[str], None]) -> Iterator[N
         say("Stopping: calls in flight finish and are recorded. A second signal ends it at once.")
         request.ask(Stop(RunState.INTERRUPTED, f"interrupted by {number.name}"))
 
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
     for number in _SIGNALS:
         loop.add_signal_handler(number, on_signal, number)
     try:
@@ -70,3 +71,4 @@ def heed_signals(request: StopRequest, say: Callable[[str], None]) -> Iterator[N
     finally:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
+            signal.signal(number, before[number])
