@@ -1,117 +1,161 @@
 """Finds a server's hidden limit and stays just under it. Pure; the clock is passed in.
 
-From one 429 to the next, the server accepted `A` calls; `T` seconds of them we were sending, `c` seconds we
-cooled down. A limiter that was empty at both ends let through at most what it gained meanwhile, so its limit lies
-between `A / (T + c)` (no credit was lost while we waited) and `A / T` (all of it was).
+A search between two rates: the highest that was kept up for a while and the lowest that met a 429. Without any
+429 the rate doubles from a low start (or stands at the ceiling); once the two are near each other it stays under
+the lower one, and asks for a little more now and then. Only the first 429 of an episode moves anything: an
+episode ends when a call is accepted again after the cool-down, so it cannot be drawn out by its own cool-downs.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 _START_PER_S: Final = 10.0
-_START_DOUBLES_S: Final = 0.75
-_STAY_BELOW: Final = 0.97
-_DEEPEST_CUT: Final = 0.6
-_TROUBLE_CUT: Final = 0.7
-_SETTLE_S: Final = 0.5
-"""After a cool-down, 429s of calls from before it belong to the same episode."""
-_CLIMB_AFTER_S: Final = 1.5
-_CLIMB_PER_S: Final = 0.03
-_NEAR: Final = 0.985
-"""Share of the rate that last met a 429 up to which the climb goes by itself."""
-_PROBE_AFTER_S: Final = 25.0
-_PROBE_STEP: Final = 1.02
+_START_DOUBLES_S: Final = 0.35
 _SLOWEST_PER_S: Final = 0.2
+
+_KEPT_UP_S: Final = 1.5
+"""A rate that a server took for so long is one that it allows: longer than the usual window of a second."""
+_USED: Final = 0.7
+"""A rate was tried only if at least so much of it was used; else something else limits the calls."""
+_NEAR: Final = 1.06
+"""The search ends when the rate that met a 429 is within this factor."""
+_BELOW: Final = 0.985
+_DEEPEST_CUT: Final = 0.5
+_CREDIT_S: Final = 0.4
+"""What a limiter may have saved up in a cool-down, as seconds of its limit; the first guess of a cut."""
+_BELOW_TOLD: Final = 0.98
+
+_PROBE_AFTER_S: Final = 25.0
+_LONGEST_PROBE_S: Final = 200.0
+_PROBE_STEP: Final = 0.015
+_LARGEST_PROBE_STEP: Final = 0.25
+
+_TROUBLE_CUT: Final = 0.7
+_DEEPEST_TROUBLE: Final = 0.35
+_TROUBLE_EPISODE_S: Final = 2.0
 
 
 class AdaptiveRate:
     """The rate in force, moved by what the server answers.
 
     Args:
-        ceiling_per_s: Never above this; None to start low and find out.
+        ceiling_per_s: Never above this, and the first guess; None to start low and find out.
         now: Monotonic seconds.
     """
 
     def __init__(self, ceiling_per_s: float | None, now: float) -> None:
-        self._ceiling = ceiling_per_s
+        self._ceiling = math.inf if ceiling_per_s is None else ceiling_per_s
         self._rate = _START_PER_S if ceiling_per_s is None else ceiling_per_s
-        self._met_at: float | None = None
-        """Rate at which the last 429 came, or None before the first."""
-        self._episode_until = float("-inf")
-        self._resumed_at = now
-        self._onset_at: float | None = None
+        self._kept_up: float | None = None
+        """Highest rate that the server allowed, as far as is known."""
+        self._met: float | None = None
+        """Lowest rate that met a 429 lately, or None before the first."""
+        self._told = math.inf
+        self._step_at = now
+        """When the present rate began to be used: ahead of now in a cool-down."""
         self._accepted = 0
-        self._moved_at = now
+        """Calls accepted since then."""
+        self._probe_step = _PROBE_STEP
+        self._probe_after_s = _PROBE_AFTER_S
         self._slowed = 1.0
-        self._told_per_s: float | None = None
+        self._slowed_at = now
 
     @property
-    def found_per_s(self) -> float | None:
-        """The rate that was found to be the server's, or None while nothing limits but the ceiling."""
-        return None if self._met_at is None and self._told_per_s is None else self._rate
+    def why(self) -> str:
+        """Why the rate is what it is, in a few words; empty while nothing but the ceiling limits it."""
+        if self._slowed < 1.0:
+            return "slower while the server has trouble"
+        if self._told < min(self._ceiling, self._rate):
+            return "just below what the server says it allows"
+        if self._met is not None:
+            return "just below what the server allows"
+        return "looking for the server's limit" if self._ceiling == math.inf else ""
 
-    def accepted(self) -> None:
-        """Count a call that was not answered 429."""
-        self._accepted += 1
+    def accepted(self, now: float) -> None:
+        """Count a call that the server took; those that come back in a cool-down went before it."""
+        if now >= self._step_at:
+            self._accepted += 1
 
-    def rate(self, now: float) -> float:
-        """Return the rate for now; call it a few times a second."""
-        if now > self._episode_until:
-            self._climb(now)
-        limit = self._rate * self._slowed
-        return max(limit if self._ceiling is None else min(limit, self._ceiling), _SLOWEST_PER_S)
+    @property
+    def rate_per_s(self) -> float:
+        """The rate for now."""
+        return max(min(self._rate * self._slowed, self._most), _SLOWEST_PER_S)
+
+    def advance(self, now: float) -> None:
+        """Let time pass; call it some times a second while calls go out."""
+        if self._slowed < 1.0 and now - self._slowed_at > _TROUBLE_EPISODE_S:
+            self._slowed = min(1.0, self._slowed / _TROUBLE_CUT)
+            self._slowed_at = now
+        tried_s = now - self._step_at
+        if tried_s < self._patience_s():
+            return
+        if self._slowed == 1.0 and self._accepted >= _USED * tried_s * self.rate_per_s:
+            self._raise()
+        self._step(now)
 
     def throttled(self, now: float, resume_at: float) -> None:
-        """Learn from a 429; the run cools down until `resume_at`. Only the first of an episode cuts the rate."""
-        if now <= self._episode_until:
-            self._episode_until = max(self._episode_until, resume_at + _SETTLE_S)
+        """Learn from a 429; nothing goes before `resume_at`. Only the first of an episode cuts the rate."""
+        if self._met is not None and not self._accepted:
+            self._step_at = resume_at
             return
-        self._met_at = self._rate
-        sending_s = max(now - self._resumed_at, 1e-3)
-        since_onset_s = sending_s if self._onset_at is None else max(now - self._onset_at, 1e-3)
-        least, most = self._accepted / since_onset_s, self._accepted / sending_s
-        estimate = min(max(least, _DEEPEST_CUT * self._rate), most, self._rate)
-        self._rate = max(estimate * _STAY_BELOW, _SLOWEST_PER_S)
-        self._onset_at = now
-        self._accepted = 0
-        self._resumed_at = resume_at
-        self._moved_at = resume_at
-        self._episode_until = resume_at + _SETTLE_S
+        rate, tried_s = self.rate_per_s, now - self._step_at
+        self._met = rate
+        if self._kept_up is not None and self._kept_up < rate:
+            self._search()
+        else:
+            self._kept_up = None
+            self._rate = rate * max(tried_s / (tried_s + _CREDIT_S), _DEEPEST_CUT)
+        self._step(resume_at)
 
-    def told(self, limit_per_s: float, now: float) -> None:
-        """Heed a limit that the server names: stay just below it."""
-        if self._told_per_s != limit_per_s:
-            self._told_per_s = limit_per_s
-            self._rate = limit_per_s * _STAY_BELOW
-            self._met_at = limit_per_s
-            self._moved_at = now
+    def told(self, limit_per_s: float) -> None:
+        """Heed a limit that the server names: never above it, and after a 429 the next guess."""
+        if limit_per_s == self._told:
+            return
+        self._told = limit_per_s
+        if self._met is not None and self._most < self._met:
+            self._rate = self._most
 
     def troubled(self, now: float) -> None:
-        """Give way to a server in trouble (5xx, time-outs), once in a while; the rate comes back by itself."""
-        if self._slowed == 1.0 or now - self._moved_at > _CLIMB_AFTER_S:
-            self._slowed = max(self._slowed * _TROUBLE_CUT, _TROUBLE_CUT**3)
-            self._moved_at = now
+        """Give way to a server in trouble (5xx, time-outs), once an episode; the rate comes back by itself."""
+        if self._slowed == 1.0 or now - self._slowed_at > _TROUBLE_EPISODE_S / 2:
+            self._slowed = max(self._slowed * _TROUBLE_CUT, _DEEPEST_TROUBLE)
+            self._slowed_at = now
 
-    def _climb(self, now: float) -> None:
-        quiet_s = now - self._moved_at
-        if self._slowed < 1.0:
-            if quiet_s > _CLIMB_AFTER_S:
-                self._slowed = min(1.0, self._slowed / _TROUBLE_CUT)
-                self._moved_at = now
-        elif self._met_at is None:
-            if self._ceiling is None and quiet_s >= _START_DOUBLES_S:
-                self._rate *= 2
-                self._begin_anew(now)
-        elif self._rate < self._met_at * _NEAR and self._told_per_s is None:
-            if quiet_s > _CLIMB_AFTER_S:
-                self._rate = min(self._rate * (1 + _CLIMB_PER_S * quiet_s), self._met_at * _NEAR)
-                self._moved_at = now
-        elif quiet_s > _PROBE_AFTER_S:
-            self._rate *= _PROBE_STEP
-            self._moved_at = now
+    @property
+    def _most(self) -> float:
+        return min(self._ceiling, self._told * _BELOW_TOLD)
 
-    def _begin_anew(self, now: float) -> None:
-        """Count accepted calls from now: what came before was at another rate."""
-        self._moved_at = self._resumed_at = now
+    def _patience_s(self) -> float:
+        if self._met is None:
+            return _START_DOUBLES_S
+        return _KEPT_UP_S if self._met > self._rate * _NEAR else self._probe_after_s
+
+    def _raise(self) -> None:
+        """Go on from a rate that was kept up."""
+        if self._rate >= self._most:
+            return
+        if self._met is None:
+            self._rate = min(self._rate * 2, self._most)
+        elif self._met > self._rate * _NEAR:
+            self._kept_up = self._rate
+            self._search()
+        else:
+            self._kept_up = self._rate
+            self._rate *= 1.0 + self._probe_step
+            self._met = max(self._met, self._rate)
+            self._probe_step = min(self._probe_step * 2, _LARGEST_PROBE_STEP)
+
+    def _search(self) -> None:
+        """Try half-way between what was kept up and what met a 429, or stay just below the one if they are near."""
+        assert self._kept_up is not None
+        assert self._met is not None
+        if self._met <= self._kept_up * _NEAR:
+            self._rate = self._kept_up * _BELOW
+        else:
+            self._rate = math.sqrt(self._kept_up * self._met)
+
+    def _step(self, at: float) -> None:
+        self._step_at = at
         self._accepted = 0

@@ -22,8 +22,9 @@ LONGEST_WAIT_S: Final = 300.0
 _EPOCH_FROM: Final = 1_000_000_000.0
 """A reset above this many seconds is a moment (epoch), below it a time to wait."""
 
-_NUMBER: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:[,;].*)?")
-_PARAMETER: Final = re.compile(r";\s*([a-z]+)\s*=\s*(\d+(?:\.\d+)?)")
+_NUMBER: Final = re.compile(r"\s*(\d{1,15}(?:\.\d{1,9})?)\s*(?:[,;].*)?", re.DOTALL)
+_PARAMETER: Final = re.compile(r"(?:^|[;,])\s*([a-z]+)\s*=\s*(\d{1,15}(?:\.\d{1,9})?)")
+_POLICY: Final = re.compile(r"\s*(\d{1,15})\s*(;.*)")
 _PREFIXES: Final = ("RateLimit-", "X-RateLimit-", "X-Rate-Limit-")
 
 
@@ -42,6 +43,11 @@ class ServerLimit:
     window_s: float | None = None
     remaining: float | None = None
     reset_s: float | None = None
+
+    @property
+    def per_s(self) -> float | None:
+        """The limit as a rate, or None where quota or window are unknown or no use."""
+        return self.quota / self.window_s if self.quota and self.window_s else None
 
 
 def retry_after_s(reply: Reply, wall: float | None = None) -> float:
@@ -63,44 +69,64 @@ def retry_after_s(reply: Reply, wall: float | None = None) -> float:
 def server_limit(headers: Mapping[str, str], wall: float) -> ServerLimit | None:
     """Return what the rate-limit headers say, or None where there are none that can be read.
 
+    Of several policies the one with the shortest window counts: it is the one that a pace can keep.
+
     Args:
         headers: The answer's, names in any case.
         wall: Epoch seconds, for resets that are moments.
     """
-    structured = headers.get("RateLimit")
-    if structured is not None:
+    quota, window = _policy(headers.get("RateLimit-Policy", ""))
+    if (structured := headers.get("RateLimit")) is not None:
         now = dict(_PARAMETER.findall(structured))
-        policy = dict(_PARAMETER.findall(headers.get("RateLimit-Policy", "")))
-        return _limit(policy.get("q"), policy.get("w"), now.get("r"), now.get("t"), wall)
+        quota = quota or _number(now.get("limit"))
+        remaining, reset = (
+            _number(now.get("r", now.get("remaining"))),
+            _number(now.get("t", now.get("reset"))),
+        )
+        return _limit(quota, window, remaining, reset, wall)
     for prefix in _PREFIXES:
-        if f"{prefix}Remaining" in headers or f"{prefix}Limit" in headers:
-            policy = dict(
-                _PARAMETER.findall(headers.get("RateLimit-Policy", headers.get(f"{prefix}Limit", "")))
-            )
-            names = ("Limit", "Remaining", "Reset")
-            quota, remaining, reset = (_first(headers.get(prefix + name)) for name in names)
-            return _limit(quota, policy.get("w"), remaining, reset, wall)
-    return None
+        limit, remaining, reset = (
+            _number(headers.get(prefix + name)) for name in ("Limit", "Remaining", "Reset")
+        )
+        if limit is not None or remaining is not None:
+            if window is None:
+                _, window = _policy(headers.get(f"{prefix}Limit", ""))
+            return _limit(limit, window, remaining, reset, wall)
+    return _limit(quota, window, None, None, wall)
+
+
+def _policy(text: str) -> tuple[float | None, float | None]:
+    """Return quota and window of the shortest policy: `"name";q=100;w=60` or the older `100;w=60`, by commas."""
+    found: list[tuple[float, float]] = []
+    for item in text.split(","):
+        older = _POLICY.fullmatch(item)
+        parameters = dict(_PARAMETER.findall(older[2] if older else item))
+        quota, window = _number(older[1] if older else parameters.get("q")), _number(parameters.get("w"))
+        if quota and window:
+            found.append((window, quota))
+    if not found:
+        return None, None
+    window, quota = min(found)
+    return quota, window
 
 
 def _limit(
-    quota: str | None, window: str | None, remaining: str | None, reset: str | None, wall: float
+    quota: float | None, window_s: float | None, remaining: float | None, reset: float | None, wall: float
 ) -> ServerLimit | None:
-    numbers = [None if text is None else float(text) for text in (quota, window, remaining, reset)]
-    if all(number is None for number in numbers):
+    if quota is None and window_s is None and remaining is None and reset is None:
         return None
-    reset_s = numbers[3]
-    if reset_s is not None:
-        reset_s = min(max(reset_s - wall if reset_s >= _EPOCH_FROM else reset_s, 0.0), LONGEST_WAIT_S)
-    return ServerLimit(numbers[0] or None, numbers[1] or None, numbers[2], reset_s)
+    if reset is not None:
+        reset = min(max(reset - wall if reset >= _EPOCH_FROM else reset, 0.0), LONGEST_WAIT_S)
+    return ServerLimit(quota or None, window_s or None, remaining, reset)
 
 
-def _first(text: str | None) -> str | None:
+def _number(text: str | None) -> float | None:
     match = _NUMBER.fullmatch(text) if text else None
-    return match[1] if match else None
+    return float(match[1]) if match else None
 
 
 def _until(text: str, wall: float) -> float:
+    """Return the seconds until an HTTP date, negative for the past; 0 for what is none."""
     try:
         return email.utils.parsedate_to_datetime(text).timestamp() - wall
     except (ValueError, OverflowError):

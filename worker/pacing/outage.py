@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import math
 from typing import Final
 
 WINDOW_S: Final = 10.0
@@ -15,26 +16,39 @@ _LONGEST_PROBE_S: Final = 15.0
 class Outage:
     """Counts the attempts of the last ten seconds; half of 20 or more in transient trouble open an outage.
 
-    While it is open one probe goes at a time; the first answer that is no trouble closes it.
-    Answers of calls that were under way when it opened change nothing.
+    While it is open one probe goes at a time; the first answer to one that is no trouble closes it.
+    Answers that come while no probe is out belong to calls from before it opened and change nothing.
     """
 
     def __init__(self) -> None:
-        self._buckets: collections.deque[list[float]] = collections.deque()
-        self._attempts = 0
-        self._troubled = 0
-        self._probe_wait_s = _FIRST_PROBE_S
         self.since: float | None = None
         """When it opened, or None."""
         self.probe_at = 0.0
-        """When the next probe may go, while it is open."""
+        """When the next probe may go, while it is open; infinite while one is out."""
+        self._probe_wait_s = _FIRST_PROBE_S
+        self._buckets: collections.deque[tuple[float, int, int]] = collections.deque()
+        """Of each bucket but the present one: its end, attempts and those in trouble."""
+        self._attempts = self._troubled = 0
+        self._bucket_attempts = self._bucket_troubled = 0
+        self._bucket_ends_at = -math.inf
 
-    def see(self, now: float, *, troubled: bool) -> bool:
-        """Count an attempt that ended; returns whether that opened or closed an outage."""
+    def see(self, now: float, *, troubled: bool, alone: bool) -> bool:
+        """Count an attempt that ended; returns whether that opened or closed an outage.
+
+        Args:
+            now: Monotonic seconds.
+            troubled: Whether it met a transient error other than 429.
+            alone: Whether no other call is in flight: only then is a failure the probe's for certain.
+        """
         if self.since is not None:
-            return self._see_in_outage(now, troubled=troubled)
-        self._count(now, troubled=troubled)
-        if not troubled or self._attempts < LEAST_ATTEMPTS or 2 * self._troubled < self._attempts:
+            return self._see_in_outage(now, troubled=troubled, alone=alone)
+        if now >= self._bucket_ends_at:
+            self._turn(now)
+        self._bucket_attempts += 1
+        if not troubled:
+            return False
+        self._bucket_troubled += 1
+        if not self._is_out():
             return False
         self.since = now
         self._probe_wait_s = _FIRST_PROBE_S
@@ -43,29 +57,47 @@ class Outage:
 
     def probing(self) -> None:
         """Say that a probe goes: the next one waits for what becomes of it."""
-        self.probe_at = float("inf")
+        self.probe_at = math.inf
 
-    def _see_in_outage(self, now: float, *, troubled: bool) -> bool:
-        if self.probe_at != float("inf"):
-            return False  # no probe is out: the answer of a call from before the outage
-        if troubled:
+    def lost(self, now: float) -> None:
+        """Say that nothing is in flight any more and that the last call ended without a reply.
+
+        A probe that was given up must not leave the outage waiting for its answer.
+        """
+        if self.probe_at == math.inf:
+            self.probe_at = now
+
+    def _see_in_outage(self, now: float, *, troubled: bool, alone: bool) -> bool:
+        if self.probe_at != math.inf:
+            return False
+        if not troubled:
+            self.since = None
+            self._forget()
+            return True
+        if alone:
             self._probe_wait_s = min(self._probe_wait_s * 2, _LONGEST_PROBE_S)
             self.probe_at = now + self._probe_wait_s
-            return False
-        self.since = None
+        return False
+
+    def _is_out(self) -> bool:
+        attempts = self._attempts + self._bucket_attempts
+        return attempts >= LEAST_ATTEMPTS and 2 * (self._troubled + self._bucket_troubled) >= attempts
+
+    def _turn(self, now: float) -> None:
+        """Begin another bucket and drop those that are older than the window."""
+        buckets = self._buckets
+        if self._bucket_attempts:
+            buckets.append((self._bucket_ends_at, self._bucket_attempts, self._bucket_troubled))
+            self._attempts += self._bucket_attempts
+            self._troubled += self._bucket_troubled
+        while buckets and now - buckets[0][0] > WINDOW_S - _BUCKET_S:
+            _, attempts, troubled = buckets.popleft()
+            self._attempts -= attempts
+            self._troubled -= troubled
+        self._bucket_attempts = self._bucket_troubled = 0
+        self._bucket_ends_at = now + _BUCKET_S
+
+    def _forget(self) -> None:
         self._buckets.clear()
         self._attempts = self._troubled = 0
-        return True
-
-    def _count(self, now: float, *, troubled: bool) -> None:
-        buckets = self._buckets
-        while buckets and now - buckets[0][0] > WINDOW_S:
-            _, attempts, in_trouble = buckets.popleft()
-            self._attempts -= int(attempts)
-            self._troubled -= int(in_trouble)
-        if not buckets or now - buckets[-1][0] >= _BUCKET_S:
-            buckets.append([now, 0, 0])
-        buckets[-1][1] += 1
-        buckets[-1][2] += troubled
-        self._attempts += 1
-        self._troubled += troubled
+        self._bucket_attempts = self._bucket_troubled = 0

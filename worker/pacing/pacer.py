@@ -92,7 +92,7 @@ class AsyncPacer:
             self._governor.learn(reply, self._clock(), alone=not self._in_flight)
         elif not self._in_flight:
             self._governor.lost(self._clock())
-        if self._waiting:
+        if self._waiting and self._timer is None:  # a timer that is set can at most be early
             self._let_go()
 
     def close(self) -> None:

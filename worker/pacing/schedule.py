@@ -36,8 +36,7 @@ class Schedule:
         next_at = self._next_at
         if next_at > now:
             return next_at - now
-        earliest = now - CATCH_UP_S
-        self._next_at = (next_at if next_at > earliest else earliest) + self._interval_s
+        self._next_at = max(next_at, now - CATCH_UP_S) + self._interval_s
         return 0.0
 
 

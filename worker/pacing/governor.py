@@ -1,0 +1,206 @@
+"""Whether a call may go now: rate, cool-down, outage and pause in one. Pure; the clocks are passed in."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Final
+
+from worker.model import Answer, Reply
+from worker.pacing.adaptive import AdaptiveRate
+from worker.pacing.headers import retry_after_s, server_limit
+from worker.pacing.outage import Outage
+from worker.pacing.plan import RatePlan
+from worker.pacing.schedule import Schedule
+
+_OK: Final = 200
+_THROTTLED: Final = 429
+_TRANSIENT: Final = frozenset({408, 425})
+_SERVER_ERROR: Final = 500
+
+_COOL_DOWN_S: Final = 0.2
+"""After a 429 without Retry-After; doubles while nothing is accepted in between."""
+_LONGEST_COOL_DOWN_S: Final = 30.0
+_RAMP_FROM: Final = 0.1
+_RAMP_UNLIMITED_PER_S: Final = 500.0
+_RAMP_UNTIL_PER_S: Final = 10_000.0
+_ADAPT_EVERY_S: Final = 0.1
+_LOOKS_AT_FIRST: Final = 8
+"""So many first answers are all looked at for rate-limit headers."""
+_LOOK_EVERY: Final = 64
+"""Answers between two looks afterwards; a look costs some microseconds."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Ramp:
+    """The way up after an outage: a rate that doubles each second."""
+
+    began: float
+    first_per_s: float
+
+    def rate(self, now: float) -> float:
+        return self.first_per_s * math.pow(2.0, min(now - self.began, 30.0))
+
+
+class Governor:
+    """Decides when calls may go and learns from what came back of them.
+
+    Args:
+        plan: The rate.
+        now: Monotonic seconds, as everywhere below.
+        wall: Epoch seconds, for dates in headers.
+    """
+
+    def __init__(self, plan: RatePlan, now: float, wall: Callable[[], float]) -> None:
+        self._wall = wall
+        self.outage = Outage()
+        self._plan = plan
+        self._adaptive = AdaptiveRate(plan.ceiling_per_s, now) if plan.adaptive else None
+        self._schedule = Schedule(None)
+        self._ramp: _Ramp | None = None
+        self._resume_at = -math.inf
+        self._cool_down_s = _COOL_DOWN_S
+        self._accepted_since = True
+        """Whether a call was accepted after the last cool-down ended."""
+        self._paused = False
+        self._idle_since: float | None = None
+        self._idle_s = 0.0
+        self._looks = _LOOKS_AT_FIRST
+        self._until_look = 1
+        self._adapt(now)
+
+    def take(self, now: float) -> float:
+        """Take a turn and return 0, or return the seconds until another look (inf: an event will tell)."""
+        if self._paused:
+            return math.inf
+        if now < self._resume_at:
+            return self._resume_at - now
+        if self.outage.since is not None:
+            return self._take_probe(now)
+        if now >= self._adapt_at:
+            self._adapt(now)
+        return self._schedule.take(now)
+
+    def learn(self, reply: Reply, now: float, *, alone: bool) -> None:
+        """Learn from what a call brought back; `alone`: no other call is in flight."""
+        if isinstance(reply, Answer) and reply.status == _THROTTLED:
+            self._see(now, troubled=False, alone=alone)
+            self._cool_down(now, retry_after_s(reply, self._wall()))
+            return
+        troubled = _is_trouble(reply)
+        self._see(now, troubled=troubled, alone=alone)
+        if now >= self._resume_at:
+            self._accepted_since = True
+        if self._adaptive is None:
+            return
+        if troubled:
+            self._adaptive.troubled(now)
+        else:
+            self._adaptive.accepted(now)
+        self._until_look -= 1
+        if not self._until_look:
+            self._look(reply)
+
+    def lost(self, now: float) -> None:
+        """Say that the last call in flight ended with nothing to learn from."""
+        self.outage.lost(now)
+
+    def set_rate(self, plan: RatePlan, now: float) -> None:
+        """Keep another rate from now on; the slot that was taken last still counts."""
+        self._plan = plan
+        self._adaptive = AdaptiveRate(plan.ceiling_per_s, now) if plan.adaptive else None
+        self._ramp = None
+        self._looks, self._until_look = _LOOKS_AT_FIRST, 1
+        self._adapt(now)
+
+    def pause(self, now: float, *, paused: bool) -> None:
+        """Begin or end an operator's pause."""
+        self._paused = paused
+        self._count_idle(now)
+
+    def paused_s(self, now: float) -> float:
+        """Return the seconds spent in outages and operator's pauses so far."""
+        return self._idle_s + (0.0 if self._idle_since is None else now - self._idle_since)
+
+    def rate_per_s(self, now: float) -> float | None:
+        """Return the rate in force, or None for no limit; cool-downs, outages and pauses apart."""
+        limit = self._plan.ceiling_per_s if self._adaptive is None else self._adaptive.rate_per_s
+        if self._ramp is None:
+            return limit
+        return self._ramp.rate(now) if limit is None else min(limit, self._ramp.rate(now))
+
+    def why(self, now: float) -> str:
+        """Return why the rate in force is what it is, in a few words."""
+        if self._paused:
+            return "paused by the operator"
+        if self.outage.since is not None:
+            return f"outage for {now - self.outage.since:.0f} s, asking again from time to time"
+        if self._resume_at > now:
+            return f"cooling down for {self._resume_at - now:.1f} s"
+        if self._ramp is not None:
+            return "starting up again after an outage"
+        if self._adaptive is not None and self._adaptive.why:
+            return self._adaptive.why
+        return "as asked for"
+
+    def _take_probe(self, now: float) -> float:
+        wait_s = self.outage.probe_at - now
+        if wait_s > 0:
+            return wait_s
+        self.outage.probing()
+        return 0.0
+
+    def _see(self, now: float, *, troubled: bool, alone: bool) -> None:
+        if not self.outage.see(now, troubled=troubled, alone=alone):
+            return
+        self._count_idle(now)
+        if self.outage.since is None:
+            usual = self.rate_per_s(now) or _RAMP_UNLIMITED_PER_S
+            self._ramp = _Ramp(now, usual * _RAMP_FROM)
+            self._adapt(now)
+
+    def _adapt(self, now: float) -> None:
+        """Bring the schedule up to the rate in force."""
+        if self._adaptive is not None:
+            self._adaptive.advance(now)
+        if self._ramp is not None:
+            limit = self._plan.ceiling_per_s if self._adaptive is None else self._adaptive.rate_per_s
+            if self._ramp.rate(now) >= (limit or _RAMP_UNTIL_PER_S):
+                self._ramp = None
+        self._schedule.set_rate(self.rate_per_s(now))
+        moves = self._adaptive is not None or self._ramp is not None
+        self._adapt_at = now + _ADAPT_EVERY_S if moves else math.inf
+
+    def _look(self, reply: Reply) -> None:
+        """Look for rate-limit headers: in each of the first answers, then in one of many."""
+        self._looks = max(self._looks - 1, 0)
+        self._until_look = 1 if self._looks else _LOOK_EVERY
+        limit = server_limit(reply.headers, self._wall()) if isinstance(reply, Answer) else None
+        if limit is not None and limit.per_s is not None and self._adaptive is not None:
+            self._adaptive.told(limit.per_s)
+
+    def _cool_down(self, now: float, asked_s: float) -> None:
+        """Hold everybody until the tenant may be called again; `resume_at` only ever moves later (promise 5)."""
+        if now >= self._resume_at:  # else an answer to a call from before the present cool-down
+            self._cool_down_s = (
+                _COOL_DOWN_S if self._accepted_since else min(self._cool_down_s * 2, _LONGEST_COOL_DOWN_S)
+            )
+            self._accepted_since = False
+        self._resume_at = max(self._resume_at, now + (asked_s or self._cool_down_s))
+        if self._adaptive is not None:
+            self._adaptive.throttled(now, self._resume_at)
+            self._adapt(now)
+
+    def _count_idle(self, now: float) -> None:
+        if self._paused or self.outage.since is not None:
+            self._idle_since = now if self._idle_since is None else self._idle_since
+        elif self._idle_since is not None:
+            self._idle_s += now - self._idle_since
+            self._idle_since = None
+
+
+def _is_trouble(reply: Reply) -> bool:
+    if not isinstance(reply, Answer):
+        return True
+    return reply.status != _OK and (reply.status >= _SERVER_ERROR or reply.status in _TRANSIENT)
