@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 from typing import Final
 
 import aiohttp
@@ -54,7 +55,16 @@ def timed_out(*, sent: bool) -> NoAnswer:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the operating system's own words for an error, where there are any."""
+    """Return the system's own words for an error, where there are any."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        told = error.certificate_error
+        return told.verify_message.rstrip(".") if isinstance(told, ssl.SSLCertVerificationError) else ""
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return str(error.status)
+    for each in (error, getattr(error, "os_error", None), error.__cause__):
+        # Its number is one of OpenSSL's, which `strerror` would take for one of the system's.
+        if isinstance(each, ssl.SSLError):
+            return (each.reason or "").replace("_", " ").lower()
     if not isinstance(error, OSError) or error.errno is None or error.errno <= 0:
         return ""
     return os.strerror(error.errno)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import dataclasses
 import urllib.request
-from urllib.parse import unquote
+from typing import Final
 
 from yarl import URL
 
 from worker.errors import ConfigurationError
+
+_SPOKEN: Final = ("http", "https")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,9 +40,11 @@ def proxy_for(base: URL) -> Proxy | None:
         url = URL(named if "://" in named else f"http://{named}")
     except ValueError:
         url = URL()
-    if not url.host:
-        raise ConfigurationError("HTTPS_PROXY holds no address. Write for example http://proxy.example:3128.")
+    if not url.host or url.scheme not in _SPOKEN:
+        raise ConfigurationError(
+            "HTTPS_PROXY holds no address of an HTTP proxy. Write for example http://proxy.example:3128."
+        )
     if url.user is None:
         return Proxy(url, None)
-    login = f"{unquote(url.user)}:{unquote(url.password or '')}".encode()
+    login = f"{url.user}:{url.password or ''}".encode()
     return Proxy(url.with_user(None), {"Proxy-Authorization": "Basic " + base64.b64encode(login).decode()})

@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Final, Literal, Protocol, Self
 
 import aiohttp
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -14,12 +14,13 @@ from yarl import URL
 
 from worker import __version__
 from worker.errors import ConfigurationError
-from worker.model import Answer, Call, Damage, Reply
-from worker.transport.deadlines import InFlight, Sweeper
+from worker.model import Call, Reply
+from worker.transport.bodies import read_answer, without_echo
+from worker.transport.deadlines import Sweeper
 from worker.transport.failures import CAUGHT, no_answer, timed_out
 from worker.transport.proxies import Proxy, proxy_for
 
-_MOST_BODY_BYTES: Final = 1 << 20
+_JSON: Final = {"Content-Type": "application/json"}
 _KEEPALIVE_S: Final = 60.0
 _NO_LIMITS: Final = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
 
@@ -54,15 +55,17 @@ class AiohttpTransport:
     def __init__(
         self, tenant: _Address, key: _Secret, *, timeout_s: float, concurrency: int, ca_bundle: Path | None
     ) -> None:
-        self._base = tenant.base_url
+        self._base = URL(tenant.base_url)
+        self._base_path = self._base.path
+        self._key = key.reveal()
         self._timeout_s = timeout_s
         self._concurrency = concurrency
         self._tls = _tls_context(ca_bundle)
-        self._proxy = None if tenant.loopback else proxy_for(URL(tenant.base_url))
+        self._proxy = None if tenant.loopback else proxy_for(self._base)
         self._headers = CIMultiDictProxy(
             CIMultiDict(
                 {
-                    "X-API-KEY": key.reveal(),
+                    "X-API-KEY": self._key,
                     "Accept": "application/json, application/problem+json",
                     "Accept-Encoding": "identity",
                     "User-Agent": f"bulk-unverify/{__version__}",
@@ -73,7 +76,6 @@ class AiohttpTransport:
     async def __aenter__(self) -> Self:
         """Open the session."""
         proxy = self._proxy or Proxy(None, None)
-        self._calls: dict[asyncio.Task[object], InFlight] = {}
         self._sweeper = Sweeper(self._timeout_s)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
@@ -85,7 +87,7 @@ class AiohttpTransport:
             auto_decompress=False,
             trust_env=False,
             proxy=proxy.url,
-            request_class=_marking(self._calls),
+            request_class=_marking(self._sweeper),
         )
         self._proxy_headers = proxy.headers
         return self
@@ -101,76 +103,49 @@ class AiohttpTransport:
         """Send `call` once and return what came back; raises nothing but `asyncio.CancelledError`."""
         task = asyncio.current_task()
         assert task is not None
-        entry = self._sweeper.enter(task)
-        self._calls[task] = entry
+        watched = self._sweeper.enter(task)
         try:
-            # Awaited, not entered: `async with` costs 10 µs a call; `_read` gives the connection back.
+            # Awaited, not entered: `async with` costs 10 µs a call; reading gives the connection back.
             response = await self._session.request(
                 call.method,
-                URL(self._base + call.path, encoded=True),
+                self._base.with_path(self._base_path + call.path, encoded=True),
                 data=call.body,
+                headers=None if call.body is None else _JSON,
                 allow_redirects=False,
                 proxy_headers=self._proxy_headers,
             )
-            return await _read(response)
+            return without_echo(await read_answer(response), self._key)
         except asyncio.CancelledError:
-            if entry.overdue and not task.uncancel():
-                return timed_out(sent=entry.sent)
-            raise
+            if not watched.overdue or watched.cancelled_by_others:
+                raise
+            return timed_out(sent=watched.sent)
         except CAUGHT as error:
-            return no_answer(error, sent=entry.sent)
+            return timed_out(sent=watched.sent) if watched.overdue else no_answer(error, sent=watched.sent)
         finally:
-            entry.done = True
-            del self._calls[task]
+            self._sweeper.leave(watched)
 
 
-def _marking(calls: dict[asyncio.Task[object], InFlight]) -> type[aiohttp.ClientRequest]:
-    """Return a request class that marks its task's call when writing begins; a TraceConfig costs 11 µs."""
+def _marking(sweeper: Sweeper) -> type[aiohttp.ClientRequest]:
+    """Return a request class that marks its call when writing begins; a TraceConfig costs 11 µs."""
 
     class MarkedRequest(aiohttp.ClientRequest):
+        # Methods that get a made-up Content-Type: none, as a POST without a body has no media type.
+        POST_METHODS: set[str] = set()  # noqa: RUF012 - what aiohttp declares it as
+
         async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
-            task = asyncio.current_task()
-            if task is not None and task in calls:  # a proxy's CONNECT comes here too, from the same task
-                calls[task].sent = self.method != "CONNECT"
+            if self.method != "CONNECT":  # what a proxy is asked first, from the same task
+                sweeper.mark_sent()
             return await super().send(conn)
 
     return MarkedRequest
 
 
-async def _read(response: aiohttp.ClientResponse) -> Answer:
-    """Read a bounded body and give the connection back, or close it where it cannot be used again."""
-    headers = response.headers
+def _tls_context(ca_bundle: Path | None) -> ssl.SSLContext | Literal[True]:
+    """Return what to check certificates with; `True` stands for aiohttp's own, which is there already."""
+    if ca_bundle is None:
+        return True
     try:
-        length = response.content_length
-        if length is not None and length <= _MOST_BODY_BYTES:
-            body, damage = await response.read(), Damage.NONE
-        else:
-            body, damage = await _read_bounded(response)
-    except aiohttp.ClientError:
-        response.close()
-        return Answer(response.status, headers, b"", Damage.TRUNCATED)
-    except asyncio.CancelledError:
-        response.close()
-        raise
-    if headers.get("Content-Encoding", "identity") != "identity":
-        damage = damage or Damage.ENCODED
-    response.release()
-    return Answer(response.status, headers, body, damage)
-
-
-async def _read_bounded(response: aiohttp.ClientResponse) -> tuple[bytes, Damage]:
-    parts = bytearray()
-    async for part in response.content.iter_any():
-        parts += part
-        if len(parts) > _MOST_BODY_BYTES:
-            response.close()
-            return bytes(parts[:_MOST_BODY_BYTES]), Damage.OVERSIZED
-    return bytes(parts), Damage.NONE
-
-
-def _tls_context(ca_bundle: Path | None) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=None if ca_bundle is None else str(ca_bundle))
+        return ssl.create_default_context(cafile=str(ca_bundle))
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError(
             f"--ca-bundle {ca_bundle}: cannot be read as PEM certificates ({error.strerror or 'not PEM'})."

@@ -1,0 +1,60 @@
+"""Reading an answer's body: never more than the limit, and never the key."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Final
+
+import aiohttp
+import msgspec
+
+from worker.model import Answer, Damage
+
+_MOST_BODY_BYTES: Final = 1 << 20
+_OK: Final = 200
+_REDACTED: Final = b"[redacted]"
+
+
+async def read_answer(response: aiohttp.ClientResponse) -> Answer:
+    """Read a bounded body and give the connection back, or close it where it cannot be used again."""
+    headers = response.headers
+    try:
+        length = response.content_length
+        if length is not None and length <= _MOST_BODY_BYTES:
+            body, damage = await response.read(), Damage.NONE
+        else:
+            body, damage = await _read_bounded(response)
+    except aiohttp.ClientError:
+        response.close()
+        return Answer(response.status, headers, b"", Damage.TRUNCATED)
+    except asyncio.CancelledError:
+        response.close()
+        raise
+    if headers.get("Content-Encoding", "identity").lower() != "identity":
+        damage = damage or Damage.ENCODED
+    response.release()
+    return Answer(response.status, headers, body, damage)
+
+
+def without_echo(answer: Answer, key: str) -> Answer:
+    """Return `answer` without the key that was sent: the body of an error is shown to people.
+
+    What stands in front of a tenant (a debugging proxy, a WAF's page) may show the request's headers.
+    """
+    if answer.status == _OK:
+        return answer
+    body = answer.body
+    for form in (key, json.dumps(key)[1:-1]):
+        body = body.replace(form.encode(), _REDACTED)
+    return answer if body is answer.body else msgspec.structs.replace(answer, body=body)
+
+
+async def _read_bounded(response: aiohttp.ClientResponse) -> tuple[bytes, Damage]:
+    body = bytearray()
+    async for part in response.content.iter_any():
+        body += part
+        if len(body) > _MOST_BODY_BYTES:
+            response.close()
+            return bytes(body[:_MOST_BODY_BYTES]), Damage.OVERSIZED
+    return bytes(body), Damage.NONE
