@@ -105,7 +105,7 @@ class Guard:
         self._finished += 1
         if verdict.outcome is Outcome.SUCCEEDED:
             self._answered = self._succeeded = True
-            return None
+            return self._judge_failures()
         self._answered = self._answered or verdict.status is not None
         if verdict.outcome in self._counted:
             self._failed += 1

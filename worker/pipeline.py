@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from worker.feed import Feed
@@ -51,6 +51,7 @@ class Pipeline:
         concurrency: Workers, which is the most calls in flight.
         monotonic: Seconds, for time limits.
         wall: Epoch seconds, for the record.
+        sleep: Waits for a retry; the default one is cut short by `stop`.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Pipeline:
         concurrency: int,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] | None = None,
     ) -> None:
         self._ports = ports
         self._guard = guard
@@ -74,6 +76,7 @@ class Pipeline:
         self._persist = persistently(
             self._attempt_again, limits, active_clock=self._active_s, sleep=self._wait_for_retry
         )
+        self._sleep = sleep or self._sleep_or_stop
         self._stopping = asyncio.Event()
         self.halt: Halt | None = None
         """Why the guard stopped the run, or None."""
@@ -124,6 +127,7 @@ class Pipeline:
                 )
                 await self._ports.recorder.room()
             else:
+                self._watch_unfinished(verdict)  # before anything else: a wrong run makes no further call
                 await self._retry_room.acquire()
                 self._tasks.create_task(self._go_on(self._first_effort(row, reply, verdict, started_at)))
 
@@ -136,7 +140,6 @@ class Pipeline:
     async def _go_on(self, effort: Effort) -> None:
         """Carry a row on whose first attempt brought no final verdict."""
         try:
-            self._watch_unfinished(effort.verdict)
             if self.halt is None and await self._is_settled(effort):
                 self._finish(
                     Result(
@@ -200,10 +203,13 @@ class Pipeline:
     def _active_s(self) -> float:
         return self._monotonic() - self._ports.pacer.paused_s
 
-    async def _wait_for_retry(self, delay_s: float) -> None:
+    async def _sleep_or_stop(self, delay_s: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(delay_s):
                 await self._stopping.wait()
+
+    async def _wait_for_retry(self, delay_s: float) -> None:
+        await self._sleep(delay_s)
         if self._stopping.is_set():
             raise _StoppedError
 

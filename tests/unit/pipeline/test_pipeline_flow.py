@@ -1,0 +1,177 @@
+"""The flow with stand-ins for every port: what becomes of each row."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from worker.errors import LedgerError
+from worker.guard import HaltKind
+from worker.model import Outcome, Trouble
+
+
+def _load_stand_ins() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("stand_ins", Path(__file__).with_name("stand_ins.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+Bench = _load_stand_ins().Bench
+
+
+async def test_every_row_ends_in_one_outcome() -> None:
+    bench = Bench(300, lambda path, _: 404 if path.endswith("7") else 200)
+    await bench.pipeline.run()
+    assert sorted(bench.book.results) == list(range(1, 301))
+    assert bench.book.outcomes() == {Outcome.SUCCEEDED: 270, Outcome.NOT_FOUND: 30}
+    assert bench.book.given_back == {}
+
+
+async def test_a_transient_error_goes_again_until_it_succeeds() -> None:
+    bench = Bench(20, lambda _, attempt: 200 if attempt == 3 else 503)
+    await bench.pipeline.run()
+    assert bench.book.outcomes() == {Outcome.SUCCEEDED: 20}
+    assert {result.requests for result in bench.book.results.values()} == {3}
+    assert len(bench.slept) == 40
+
+
+async def test_attempts_that_are_spent_exhaust_a_row() -> None:
+    bench = Bench(5, lambda *_: 503, attempts=2)
+    await bench.pipeline.run()
+    assert bench.book.outcomes() == {Outcome.EXHAUSTED: 5}
+    assert set(bench.server.attempts.values()) == {2}
+
+
+async def test_a_429_costs_no_attempt_and_no_wait_of_its_own() -> None:
+    bench = Bench(1, lambda _, attempt: 429 if attempt <= 10 else 200, attempts=1)
+    await bench.pipeline.run()
+    assert bench.book.outcomes() == {Outcome.SUCCEEDED: 1}
+    assert bench.slept == [0.0] * 10
+
+
+async def test_the_time_limit_ends_a_row_that_is_only_throttled() -> None:
+    bench = Bench(1, lambda *_: 429, time_limit_s=50)
+    bench.server.send = _slowly(bench, bench.server.send, 10.0)
+    await bench.pipeline.run()
+    assert bench.book.outcomes() == {Outcome.EXHAUSTED: 1}
+    assert bench.server.attempts["user-1"] == 6
+
+
+async def test_what_fails_in_an_outage_costs_no_attempt() -> None:
+    bench = Bench(1, lambda _, attempt: 503 if attempt <= 9 else 200, attempts=2)
+    bench.pacer.in_outage = True
+    await bench.pipeline.run()
+    assert bench.book.outcomes() == {Outcome.SUCCEEDED: 1}
+
+
+async def test_paused_time_does_not_count_against_a_row() -> None:
+    bench = Bench(1, lambda _, attempt: 429 if attempt <= 9 else 200, time_limit_s=50)
+    bench.server.send = _slowly(bench, bench.server.send, 10.0, paused=True)
+    await bench.pipeline.run()
+    assert bench.book.outcomes() == {Outcome.SUCCEEDED: 1}
+
+
+async def test_a_wrong_run_stops_and_leaves_the_rest_pending() -> None:
+    bench = Bench(500, lambda path, _: 401 if path == "user-50" else 200, concurrency=4)
+    await bench.pipeline.run()
+    assert bench.pipeline.halt is not None
+    assert bench.pipeline.halt.kind is HaltKind.ANSWER
+    assert 50 in bench.book.given_back
+    assert bench.server.attempts.total() <= 50 + 4
+    assert set(bench.source.claimed) == set(bench.book.results) | set(bench.book.given_back)
+    assert not set(bench.book.results) & set(bench.book.given_back)
+
+
+async def test_an_unknown_host_at_the_start_is_a_matter_of_configuration() -> None:
+    bench = Bench(100, lambda *_: Trouble.UNKNOWN_HOST, attempts=1)
+    await bench.pipeline.run()
+    assert bench.pipeline.halt is not None
+    assert bench.pipeline.halt.kind is HaltKind.CONFIGURATION
+    assert bench.book.results == {}
+
+
+async def test_stop_gives_back_what_was_claimed() -> None:
+    bench = Bench(1000, lambda *_: 200)
+    running = asyncio.create_task(bench.pipeline.run())
+    while len(bench.book.results) < 20:  # noqa: ASYNC110 - the stand-ins signal nothing
+        await asyncio.sleep(0)
+    bench.pipeline.stop()
+    await running
+    assert 20 <= len(bench.book.results) < 1000
+    assert set(bench.source.claimed) == set(bench.book.results) | set(bench.book.given_back)
+
+
+async def test_a_row_that_waits_for_its_retry_goes_back_at_a_stop() -> None:
+    bench = Bench(1, lambda *_: 503)
+
+    async def stopping(_: float) -> None:
+        bench.pipeline.stop()
+
+    bench.pipeline._sleep = stopping
+    await bench.pipeline.run()
+    assert bench.book.results == {}
+    assert bench.book.given_back[1].requests == 1
+
+
+async def test_waits_are_spent_outside_a_slot() -> None:
+    """With one slot, the other rows are called while the first one waits for its retry."""
+    bench = Bench(50, lambda path, attempt: 503 if path == "user-1" and attempt == 1 else 200, concurrency=1)
+    done_at_retry: list[int] = []
+
+    async def others_first(_: float) -> None:
+        while len(bench.book.results) < 49:  # noqa: ASYNC110 - the stand-ins signal nothing
+            await asyncio.sleep(0)
+        done_at_retry.append(len(bench.book.results))
+
+    bench.pipeline._sleep = others_first
+    await bench.pipeline.run()
+    assert done_at_retry == [49]
+    assert bench.server.most_in_flight == 1
+    assert bench.book.outcomes() == {Outcome.SUCCEEDED: 50}
+
+
+async def test_workers_that_wait_for_a_turn_go_home_when_nothing_is_left() -> None:
+    bench = Bench(1, lambda *_: 200, concurrency=1)
+    never = asyncio.Event()
+    enter, turns = bench.pacer.enter, 0
+
+    async def scarce() -> bool:
+        nonlocal turns
+        turns += 1
+        if turns > 2:
+            await never.wait()
+        return await enter()
+
+    bench.pacer.enter = scarce
+    bench.pipeline._concurrency = 8
+    async with asyncio.timeout(5):
+        await bench.pipeline.run()
+    assert bench.book.outcomes() == {Outcome.SUCCEEDED: 1}
+
+
+async def test_a_broken_ledger_ends_everything() -> None:
+    bench = Bench(100, lambda *_: 200)
+
+    async def full() -> None:
+        raise LedgerError("full")
+
+    bench.book.room = full
+    with pytest.RaisesGroup(LedgerError, LedgerError, LedgerError, LedgerError, flatten_subgroups=True):
+        await bench.pipeline.run()
+
+
+def _slowly(bench, send, seconds: float, *, paused: bool = False):  # noqa: ANN001, ANN202 - a stand-in's own method
+    async def slow(call):  # noqa: ANN001, ANN202 - the same
+        bench.now += seconds
+        if paused:
+            bench.pacer.paused_s += seconds
+        return await send(call)
+
+    return slow
