@@ -1,0 +1,126 @@
+"""What the transport asks aiohttp for, seen by aioresponses; what goes over the wire is an integration test."""
+
+import asyncio
+import inspect
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+import aiohttp
+import pytest
+from aioresponses import aioresponses
+from yarl import URL
+
+from worker.connection import ApiKey, Tenant
+from worker.model import Answer, Call, NoAnswer, Reply, Trouble
+from worker.transport import AiohttpTransport
+
+CALL = Call("POST", "users/u%2F1/emails/e/unverify")
+ADDRESS = "https://acme.example/api/users/u%2F1/emails/e/unverify"
+KEY = "sk-0123456789-secret"
+
+
+class _ResponseWithWriter(aiohttp.ClientResponse):
+    """What aioresponses 0.7.9 lacks for aiohttp 3.14: it makes responses without a `stream_writer`."""
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        named.setdefault("stream_writer", mock.Mock(output_size=0))
+        super().__init__(*args, **named)
+
+
+@pytest.fixture
+def tenant_says(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses]:
+    if "stream_writer" in inspect.signature(aiohttp.ClientResponse.__init__).parameters:
+        monkeypatch.setattr("aioresponses.core.ClientResponse", _ResponseWithWriter)
+    with aioresponses() as said:
+        yield said
+
+
+async def send(call: Call = CALL) -> Reply:
+    async with AiohttpTransport(
+        Tenant.parse("acme.example"), ApiKey(KEY), timeout_s=5, concurrency=2, ca_bundle=None
+    ) as transport:
+        return await transport.send(call)
+
+
+async def test_a_reply_is_an_answer(tenant_says: aioresponses) -> None:
+    tenant_says.post(ADDRESS, status=200, body=b'{"a":1}', headers={"X-One": "1"})
+    reply = await send()
+    assert isinstance(reply, Answer)
+    assert (reply.status, reply.body, reply.headers["x-one"]) == (200, b'{"a":1}', "1")
+
+
+async def test_every_call_has_its_path_as_it_was_written_and_no_redirect(tenant_says: aioresponses) -> None:
+    tenant_says.post(ADDRESS)
+    await send()
+    (((method, url), [request]),) = tenant_says.requests.items()
+    assert (method, str(url)) == ("POST", ADDRESS)
+    assert url.raw_path.endswith("/u%2F1/emails/e/unverify")
+    assert request.kwargs["allow_redirects"] is False
+    assert request.kwargs["data"] is None
+
+
+async def test_a_redirect_is_an_answer_and_nothing_follows_it(tenant_says: aioresponses) -> None:
+    tenant_says.post(ADDRESS, status=302, headers={"Location": "https://elsewhere.example/"})
+    reply = await send()
+    assert isinstance(reply, Answer)
+    assert reply.status == 302
+    assert [url for _, url in tenant_says.requests] == [URL(ADDRESS, encoded=True)]
+
+
+OS_ERROR = ConnectionRefusedError(111, "refused")
+PLACE = mock.Mock(host="acme.example", port=443, ssl=True, is_ssl=True)
+REQUEST = mock.Mock(real_url=URL(ADDRESS), method="POST", headers={"X-API-KEY": KEY})
+
+
+@pytest.mark.parametrize(
+    ("error", "trouble", "said"),
+    [
+        (aiohttp.ClientConnectorError(PLACE, OS_ERROR), Trouble.CONNECT, "Connection refused"),
+        (aiohttp.ClientConnectorDNSError(PLACE, OSError(-2, "no name")), Trouble.UNKNOWN_HOST, "name"),
+        (aiohttp.ClientProxyConnectionError(PLACE, OS_ERROR), Trouble.CONNECT, "proxy"),
+        (aiohttp.ClientHttpProxyError(REQUEST, (), status=407, message=KEY), Trouble.CONNECT, "(407)"),
+        (aiohttp.ServerDisconnectedError(ADDRESS), Trouble.DISCONNECTED, "closed the connection"),
+        (aiohttp.ClientOSError(104, "reset"), Trouble.DISCONNECTED, "Connection reset by peer"),
+        (aiohttp.ClientConnectionResetError(KEY), Trouble.DISCONNECTED, "broke"),
+        (aiohttp.ClientConnectionError(KEY), Trouble.DISCONNECTED, "broke"),
+        (aiohttp.ServerTimeoutError(ADDRESS), Trouble.TIMEOUT, "time limit"),
+        (aiohttp.ConnectionTimeoutError(ADDRESS), Trouble.TIMEOUT, "time limit"),
+        (TimeoutError(ADDRESS), Trouble.TIMEOUT, "time limit"),
+        (aiohttp.ClientResponseError(REQUEST, (), message=KEY), Trouble.PROTOCOL, "not HTTP"),
+        (aiohttp.InvalidURL(ADDRESS), Trouble.PROTOCOL, "could not be made"),
+        (aiohttp.ClientPayloadError(KEY), Trouble.PROTOCOL, "could not be made"),
+        (OSError(ADDRESS), Trouble.DISCONNECTED, "broke"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_the_table_of_errors(
+    error: Exception, trouble: Trouble, said: str, tenant_says: aioresponses
+) -> None:
+    tenant_says.post(ADDRESS, exception=error)
+    reply = await send()
+    assert isinstance(reply, NoAnswer)
+    assert (reply.trouble, reply.sent) == (trouble, False)
+    assert said in reply.detail
+    assert KEY not in reply.detail
+    assert "u%2F1" not in reply.detail
+
+
+async def test_a_defect_is_no_reply(tenant_says: aioresponses) -> None:
+    tenant_says.post(ADDRESS, exception=KeyError("a defect"))
+    with pytest.raises(KeyError):
+        await send()
+
+
+async def test_a_cancelled_task_stays_cancelled(tenant_says: aioresponses) -> None:
+    tenant_says.post(ADDRESS, exception=asyncio.CancelledError())
+    with pytest.raises(asyncio.CancelledError):
+        await send()
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 500])
+async def test_a_key_that_comes_back_in_an_error_is_taken_out(status: int, tenant_says: aioresponses) -> None:
+    tenant_says.post(ADDRESS, status=status, body=f"You sent X-API-KEY: {KEY}!")
+    reply = await send()
+    assert isinstance(reply, Answer)
+    assert reply.body == b"You sent X-API-KEY: [redacted]!"
