@@ -30,7 +30,13 @@ _PLANNED: Final = "SELECT planned, count(*) FROM rows WHERE planned IS NOT NULL 
 _CALLED: Final = "SELECT outcome, count(*), sum(requests), sum(requests > 0) FROM outcomes GROUP BY outcome"
 _CARRIED: Final = "SELECT coalesce(sum(requests), 0), coalesce(sum(requests > 0), 0) FROM carried"
 _TWO_STATES: Final = (
-    "SELECT count(*) FROM outcomes JOIN rows ON rows.row = outcomes.row WHERE rows.planned IS NOT NULL"
+    "SELECT (SELECT count(*) FROM rows JOIN outcomes ON outcomes.row = rows.row WHERE rows.planned IS NOT NULL)"
+    " + (SELECT count(*) FROM in_flight JOIN outcomes ON outcomes.row = in_flight.row)"
+    " + (SELECT count(*) FROM carried JOIN outcomes ON outcomes.row = carried.row)"
+)
+_ELAPSED: Final = (
+    "SELECT coalesce(sum(max(0, coalesce(ended_at, (SELECT max(finished_at) FROM outcomes"
+    " WHERE session = number), started_at) - started_at)), 0.0) FROM sessions"
 )
 _STRAY: Final = (
     "SELECT count(*) FROM outcomes LEFT JOIN rows ON rows.row = outcomes.row WHERE rows.row IS NULL"
@@ -56,6 +62,7 @@ def facts(folder: RunFolder) -> RunFacts:
         outcomes[Outcome.PENDING] = rows - sum(outcomes.values())
         calls = carried_requests + sum(requests for _, _, requests, _ in called)
         sessions = _sessions(connection, owned=folder.owned)
+        (elapsed_s,) = connection.execute(_ELAPSED).fetchone()
     last = sessions[-1] if sessions else None
     return RunFacts(
         run_id=meta["run_id"],
@@ -72,7 +79,7 @@ def facts(folder: RunFolder) -> RunFacts:
         outcomes=outcomes,
         calls=calls,
         retries=calls - carried_rows - sum(sent for _, _, _, sent in called),
-        elapsed_s=sum((each.ended_at or each.started_at) - each.started_at for each in sessions),
+        elapsed_s=elapsed_s,
         halt_reason="" if last is None else last.halt_reason,
         sessions=sessions,
     )
@@ -179,7 +186,7 @@ def _reading(folder: RunFolder) -> Iterator[sqlite3.Connection]:
     try:
         connection.execute("BEGIN")
         yield connection
-    except sqlite3.Error as error:
+    except (sqlite3.Error, msgspec.MsgspecError, KeyError, ValueError) as error:
         raise broken(folder.ledger, error) from error
     finally:
         connection.close()
@@ -192,4 +199,4 @@ def first_pending(folder: RunFolder, limit: int) -> list[Row]:
         LedgerError: The ledger cannot be read.
     """
     with _reading(folder) as connection:
-        return next_pending(connection, 0, limit)
+        return next_pending(connection, 0, limit, in_flight_too=not folder.owned)

@@ -90,7 +90,7 @@ class RunFolder:
         """
         for path in (runs_dir / name, Path(name)):
             if (path / LEDGER).is_file():
-                return cls(path)
+                return cls(path if path.name.strip(".") else path.resolve())
         known = ", ".join(folder.run_id for folder in cls.all(runs_dir)[-5:]) or "none"
         raise UsageError(f"There is no run {name!r} in {runs_dir}. The latest there: {known}.")
 
@@ -126,13 +126,16 @@ class RunFolder:
             LedgerError: The ledger cannot be read.
         """
         meta = self.meta()
-        return Binding(
-            input_name=meta["input_name"],
-            input_sha256=meta["input_sha256"],
-            tenant=meta["tenant"],
-            operation=meta["operation"],
-            selection=json.loads(meta["selection"]),
-        )
+        try:
+            return Binding(
+                input_name=meta["input_name"],
+                input_sha256=meta["input_sha256"],
+                tenant=meta["tenant"],
+                operation=meta["operation"],
+                selection=json.loads(meta["selection"]),
+            )
+        except (KeyError, ValueError) as error:
+            raise broken(self.ledger, error) from error
 
     def plan_summary(self) -> PlanSummary:
         """Return what planning counted.
@@ -141,11 +144,14 @@ class RunFolder:
             LedgerError: The ledger cannot be read.
         """
         meta = self.meta()
-        return PlanSummary(
-            users=int(meta["users"]),
-            edge_whitespace=int(meta["edge_whitespace"]),
-            first_invalid=tuple((row, line, why) for row, line, why in json.loads(meta["first_invalid"])),
-        )
+        try:
+            return PlanSummary(
+                users=int(meta["users"]),
+                edge_whitespace=int(meta["edge_whitespace"]),
+                first_invalid=tuple((row, line, why) for row, line, why in json.loads(meta["first_invalid"])),
+            )
+        except (KeyError, ValueError) as error:
+            raise broken(self.ledger, error) from error
 
     def meta(self) -> dict[str, str]:
         """Return the plan's facts by name, as the ledger keeps them.

@@ -9,6 +9,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from worker.errors import UsageError
+
 
 class Command(BaseModel):
     """What somebody asks of a running run.
@@ -31,12 +33,20 @@ class Command(BaseModel):
 
 
 def post(inbox: Path, command: Command) -> None:
-    """Leave `command` for the owner of the run. Written whole or not at all."""
+    """Leave `command` for the owner of the run. Written whole or not at all.
+
+    Raises:
+        UsageError: It cannot be left there: no such run, not one's own, or the disk is full.
+    """
     name = f"{time.time_ns():020}-{secrets.token_hex(4)}"
     draft = inbox / f".{name}.tmp"
-    draft.touch(mode=0o600, exist_ok=False)
-    draft.write_text(command.model_dump_json(), encoding="utf-8")
-    draft.rename(inbox / f"{name}.json")
+    try:
+        draft.touch(mode=0o600, exist_ok=False)
+        draft.write_text(command.model_dump_json(), encoding="utf-8")
+        draft.rename(inbox / f"{name}.json")
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise UsageError(f"Cannot leave a command in {inbox}: {error.strerror}.") from error
 
 
 def take(inbox: Path) -> list[Command]:
@@ -45,7 +55,7 @@ def take(inbox: Path) -> list[Command]:
     for path in sorted(inbox.glob("*.json")):
         try:
             commands.append(Command.model_validate_json(path.read_bytes()))
-        except ValidationError:
+        except (ValidationError, IsADirectoryError):
             path.rename(path.with_suffix(".bad"))
         else:
             path.unlink()

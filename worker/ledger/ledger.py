@@ -11,7 +11,7 @@ from typing import Final, Self
 
 from worker.ledger import steps
 from worker.ledger.folder import RunFolder
-from worker.ledger.schema import connect
+from worker.ledger.schema import broken, connect
 from worker.ledger.writer import LedgerWriter
 from worker.model import Outcome, Result, Row, RunState, Unfinished
 
@@ -67,9 +67,12 @@ class RunLedger:
             LedgerError: The file is broken.
         """
         connection = connect(folder.ledger, read_only=False)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        protected = frozenset(id_ for (id_,) in connection.execute("SELECT id FROM protected"))
+        try:
+            connection.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
+            protected = frozenset(id_ for (id_,) in connection.execute("SELECT id FROM protected"))
+        except sqlite3.Error as error:
+            connection.close()
+            raise broken(folder.ledger, error) from error
         return cls(LedgerWriter(connection, folder.ledger), protected, wall, monotonic)
 
     async def begin_session(self, operator: str, settings: Mapping[str, str]) -> int:
@@ -133,12 +136,14 @@ class RunLedger:
             LedgerError: The ledger is broken.
         """
         now = self._wall()
-        self._cursor = 0
-        return await self._writer.perform(
-            lambda connection: steps.take_back(
+
+        def take(connection: sqlite3.Connection) -> int:
+            self._cursor = 0
+            return steps.take_back(
                 connection, outcomes, session=session, http_status=http_status, now=now, why=why
             )
-        )
+
+        return await self._writer.perform(take)
 
     async def claim(self, limit: int) -> Sequence[Row]:
         """Return up to `limit` of the next pending rows, durably in flight; empty when none are left.
@@ -190,6 +195,8 @@ class RunLedger:
             LedgerError: The ledger is broken.
         """
         while self._undurable and self._monotonic() - self._undurable[0] > _BEHIND_S:
+            if self._gathering is not None:
+                self._hand_over()
             await self._writer.perform(_nothing)
 
     async def flush(self) -> None:
@@ -203,10 +210,16 @@ class RunLedger:
         await self._writer.perform(_nothing)
 
     async def aclose(self) -> None:
-        """Make durable what was handed over, and close the file; cancelling it cancels no commit."""
+        """Make durable what was handed over, and close the file; cancelling it cancels no commit.
+
+        Raises:
+            LedgerError: The ledger broke; what was handed over since is not recorded.
+        """
         if self._gathering is not None:
             self._hand_over()
         await self._writer.close()
+        if self._undurable and self._writer.error is not None:
+            raise self._writer.error
 
     def _start_gathering(self) -> None:
         self._undurable.append(self._monotonic())

@@ -11,6 +11,7 @@ import os
 import socket
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -19,6 +20,8 @@ from worker.errors import RunBusyError, UsageError
 
 _SYSTEM_LOCKS: Final = Path("/run/lock")
 _HOLDER_BYTES: Final = 4096
+_TRIES: Final = 5
+_TRY_AGAIN_S: Final = 0.01
 
 
 class FileLock:
@@ -48,20 +51,14 @@ class FileLock:
             UsageError: The file cannot be opened.
         """
         try:
-            self._descriptor = os.open(
-                self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, self._mode
-            )
+            self._open()
+            if not self._take():
+                holder = self._holder()
+                self._close()
+                raise RunBusyError(self._busy.format(holder=holder))
         except OSError as error:
-            raise UsageError(f"Cannot open the lock {self._path}: {error.strerror}.") from error
-        with contextlib.suppress(PermissionError):  # another user's file: its mode is as it should be already
-            os.fchmod(self._descriptor, self._mode)
-        try:
-            kind = fcntl.LOCK_SH if self._shared else fcntl.LOCK_EX
-            fcntl.flock(self._descriptor, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = self._holder()
             self._close()
-            raise RunBusyError(self._busy.format(holder=holder)) from None
+            raise UsageError(f"Cannot use the lock {self._path}: {error.strerror}.") from error
         self._sign()
         return self
 
@@ -71,21 +68,61 @@ class FileLock:
         """Let go."""
         self._close()
 
+    def _open(self) -> None:
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            # Without O_CREAT first: Linux refuses that flag on another user's file in a sticky folder
+            # (fs.protected_regular), and another user's lock is one to respect.
+            self._descriptor = os.open(self._path, flags)
+        except FileNotFoundError:
+            self._descriptor = os.open(self._path, flags | os.O_CREAT, self._mode)
+        with contextlib.suppress(PermissionError):  # another user's file: its mode is as it should be already
+            os.fchmod(self._descriptor, self._mode)
+
+    def _take(self) -> bool:
+        """Take the lock if it is free; tries for a moment, because `is_held` takes it to find out."""
+        kind = fcntl.LOCK_SH if self._shared else fcntl.LOCK_EX
+        for _ in range(_TRIES):
+            try:
+                fcntl.flock(self._descriptor, kind | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(_TRY_AGAIN_S)
+            else:
+                return True
+        return False
+
     def _close(self) -> None:
-        os.close(self._descriptor)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
         self._descriptor = -1
 
     def _sign(self) -> None:
         since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         text = f"process {os.getpid()} of {_user()}@{socket.gethostname()} since {since}{self._note}"
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, json.dumps(text).encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk: the lock holds, only its holder is not named
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, json.dumps(text).encode(), 0)
 
     def _holder(self) -> str:
         try:
             return str(json.loads(os.pread(self._descriptor, _HOLDER_BYTES, 0)))
         except ValueError:
             return "another process"  # it has the lock and has not signed yet
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Wait for the folder's own lock and hold it: for steps of a moment that others must not see half done.
+
+    Raises:
+        OSError: The folder cannot be opened.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def is_held(path: Path) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -15,26 +17,32 @@ import msgspec
 
 from worker.errors import LedgerError, UsageError
 from worker.ledger.folder import LEDGER, Binding, RunFolder
-from worker.ledger.locks import FileLock, is_held
+from worker.ledger.locks import FileLock, alone_in, is_held
 from worker.ledger.schema import TABLES, VERSION, broken
-from worker.model import InputRow, Outcome
+from worker.model import InputRow
 
 _DRAFT: Final = ".planning-"
 _FIRST_INVALID: Final = 5
 _CACHE_KIB: Final = 16_384
+_BATCH: Final = 4096
 
-_INSERT: Final = (
+_INSERT: Final = "INSERT INTO rows (row, line, user_id, identifier_id, cells) VALUES (?, ?, ?, ?, ?)"
+_INSERT_INVALID: Final = (
     "INSERT INTO rows (row, line, user_id, identifier_id, cells, planned, error_code, error_message)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    " VALUES (?, ?, ?, ?, ?, 'invalid', ?, ?)"
 )
 _EXCLUDE: Final = (
     "UPDATE rows SET planned = 'excluded', error_code = 'protected', error_message = 'on the protected list'"
     " WHERE planned IS NULL AND (user_id IN (SELECT id FROM protected)"
     " OR identifier_id IN (SELECT id FROM protected))"
 )
+_PAIRS: Final = (
+    "SELECT user_id, identifier_id, min(row), count(*) FROM rows WHERE planned IS NULL"
+    " GROUP BY user_id, identifier_id ORDER BY user_id, identifier_id"
+)
 _REPEATED: Final = (
-    "CREATE TEMP TABLE repeated AS SELECT user_id, identifier_id, min(row) AS first FROM rows"
-    " WHERE planned IS NULL GROUP BY user_id, identifier_id HAVING count(*) > 1"
+    "CREATE TABLE repeated (user_id TEXT, identifier_id TEXT, first INTEGER,"
+    " PRIMARY KEY (user_id, identifier_id)) WITHOUT ROWID"
 )
 _DUPLICATE: Final = (
     "UPDATE rows SET planned = 'duplicate', duplicate_of = repeated.first, error_code = 'duplicate',"
@@ -73,6 +81,7 @@ class PlanDraft:
             "planned_at": repr(planned_at),
         }
         self._rows = 0
+        self._users = 0
         self._edge_whitespace = 0
         self._first_invalid: list[tuple[int, int, str]] = []
 
@@ -82,29 +91,41 @@ class PlanDraft:
         Raises:
             UsageError: The folder cannot be written to.
         """
-        try:
-            self._draft.mkdir(mode=0o700)
-            (self._draft / "inbox").mkdir(mode=0o700)
-            os.close(os.open(self._draft / LEDGER, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        except OSError as error:
-            raise UsageError(f"Cannot make a plan in {self._draft.parent}: {error.strerror}.") from error
-        self._lock = FileLock(self._draft / "lock", note="", busy="This plan is being made by {holder}.")
-        self._lock.__enter__()
-        self._connection = sqlite3.connect(self._draft / LEDGER, isolation_level=None)
-        # Nothing is a plan before the rename, so nothing needs to survive a crash before it.
-        self._connection.executescript(
-            f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -{_CACHE_KIB};"
-            f"PRAGMA user_version = {VERSION}; {TABLES} BEGIN"
-        )
+        with contextlib.ExitStack() as opened:
+            try:
+                with alone_in(self._draft.parent):
+                    self._draft.mkdir(mode=0o700)
+                    opened.callback(shutil.rmtree, self._draft, ignore_errors=True)
+                    lock = FileLock(self._draft / "lock", note="", busy="{holder} is making this plan.")
+                    opened.enter_context(lock)
+                (self._draft / "inbox").mkdir(mode=0o700)
+                os.close(os.open(self._draft / LEDGER, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+                opened.callback(_sort_anywhere)
+                self._connection = opened.enter_context(contextlib.closing(self._connect()))
+            except OSError as error:
+                raise UsageError(f"Cannot make a plan in {self._draft.parent}: {error.strerror}.") from error
+            except sqlite3.Error as error:
+                raise broken(self._draft / LEDGER, error) from error
+            self._opened = opened.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Remove the draft unless it was finished."""
-        self._connection.close()
-        self._lock.__exit__(kind, error, trace)
-        shutil.rmtree(self._draft, ignore_errors=True)
+        self._opened.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._draft / LEDGER, isolation_level=None)
+        # Nothing is a plan before the rename, so nothing needs to survive a crash before it. What is sorted
+        # holds ids: it goes to files beside the draft, not to a folder that may be memory, small or shared.
+        beside = str(self._draft.absolute()).replace("'", "''")
+        connection.executescript(
+            f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -{_CACHE_KIB};"
+            f"PRAGMA temp_store = FILE; PRAGMA temp_store_directory = '{beside}';"
+            f"PRAGMA user_version = {VERSION}; {TABLES} BEGIN"
+        )
+        return connection
 
     def add(self, rows: Iterable[InputRow]) -> None:
         """Add rows in the order of their numbers; streamed, in constant memory.
@@ -112,8 +133,11 @@ class PlanDraft:
         Raises:
             LedgerError: They could not be written (a full disk).
         """
+        source = iter(rows)
         try:
-            self._connection.executemany(_INSERT, self._values(rows))
+            while batch := list(itertools.islice(source, _BATCH)):
+                self._connection.executemany(_INSERT, self._values(batch))
+                self._rows += len(batch)
         except sqlite3.Error as error:
             raise broken(self._draft / LEDGER, error) from error
 
@@ -127,6 +151,8 @@ class PlanDraft:
             self._mark(protected)
             self._count(header)
             self._connection.execute("COMMIT")
+            # A reader never stands in the way of the one who begins the run: it is in WAL mode already.
+            self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.close()
             _sync(self._draft / LEDGER)
             self._draft.rename(self.folder.path)
@@ -138,32 +164,27 @@ class PlanDraft:
                 f"The plan could not be kept in {self.folder.path}: {error.strerror}."
             ) from error
 
-    def _values(self, rows: Iterable[InputRow]) -> Iterator[tuple[object, ...]]:
-        encode = msgspec.json.Encoder().encode
-        for row in rows:
+    def _values(self, batch: Sequence[InputRow]) -> Iterator[tuple[object, ...]]:
+        """Yield the good rows of `batch`; keeps the others by itself."""
+        encode = msgspec.json.encode
+        for row in batch:
             user_id, identifier_id, cells = row.user_id, row.identifier_id, row.cells
-            self._rows += 1
             if row.error_code:
-                yield self._invalid(row)
+                self._add_invalid(row)
                 continue
             if user_id != user_id.strip() or identifier_id != identifier_id.strip():
                 self._edge_whitespace += 1
-            plain = len(cells) == 2 and cells[0] == user_id and cells[1] == identifier_id  # noqa: PLR2004
-            stored = None if plain else encode(cells).decode()
-            yield (row.number, row.line, user_id, identifier_id, stored, None, None, None)
+            stored = None if cells == [user_id, identifier_id] else encode(cells).decode()
+            yield row.number, row.line, user_id, identifier_id, stored
 
-    def _invalid(self, row: InputRow) -> tuple[object, ...]:
+    def _add_invalid(self, row: InputRow) -> None:
+        message = _storable(row.error_message)
         if len(self._first_invalid) < _FIRST_INVALID:
-            self._first_invalid.append((row.number, row.line, _storable(row.error_message)))
-        return (
-            row.number,
-            row.line,
-            _storable(row.user_id),
-            _storable(row.identifier_id),
-            json.dumps([_storable(cell) for cell in row.cells]),
-            str(Outcome.INVALID),
-            row.error_code,
-            _storable(row.error_message),
+            self._first_invalid.append((row.number, row.line, message))
+        ids = _storable(row.user_id), _storable(row.identifier_id)
+        cells = json.dumps([_storable(cell) for cell in row.cells])
+        self._connection.execute(
+            _INSERT_INVALID, (row.number, row.line, *ids, cells, row.error_code, message)
         )
 
     def _mark(self, protected: frozenset[str]) -> None:
@@ -173,19 +194,25 @@ class PlanDraft:
             )
             self._connection.execute(_EXCLUDE)
         self._connection.execute(_REPEATED)
-        (repeated,) = self._connection.execute("SELECT count(*) FROM repeated").fetchone()
-        if repeated:
-            self._connection.execute("CREATE INDEX temp.repeated_pair ON repeated (user_id, identifier_id)")
+        if self._connection.executemany("INSERT INTO repeated VALUES (?, ?, ?)", self._repeated()).rowcount:
             self._connection.execute(_DUPLICATE)
+        self._connection.execute("DROP TABLE repeated")
+
+    def _repeated(self) -> Iterator[tuple[str, str, int]]:
+        """Yield pairs that occur more than once, with their first row; counts users in the same one sort."""
+        last = None
+        for user_id, identifier_id, first, count in self._connection.execute(_PAIRS):
+            if user_id != last:
+                self._users += 1
+                last = user_id
+            if count > 1:
+                yield user_id, identifier_id, first
 
     def _count(self, header: tuple[str, ...]) -> None:
-        (users,) = self._connection.execute(
-            "SELECT count(DISTINCT user_id) FROM rows WHERE planned IS NULL"
-        ).fetchone()
         self._meta |= {
             "header": json.dumps(header),
             "rows": str(self._rows),
-            "users": str(users),
+            "users": str(self._users),
             "edge_whitespace": str(self._edge_whitespace),
             "first_invalid": json.dumps(self._first_invalid),
         }
@@ -193,10 +220,21 @@ class PlanDraft:
 
 
 def remove_stale_drafts(runs_dir: Path) -> None:
-    """Remove what planners left behind that were killed."""
-    for draft in runs_dir.glob(f"{_DRAFT}*"):
-        if not is_held(draft / "lock"):
-            shutil.rmtree(draft, ignore_errors=True)
+    """Remove what planners left behind that were killed.
+
+    Raises:
+        OSError: `runs_dir` cannot be opened.
+    """
+    with alone_in(runs_dir):
+        for draft in runs_dir.glob(f"{_DRAFT}*"):
+            if not is_held(draft / "lock"):
+                shutil.rmtree(draft, ignore_errors=True)
+
+
+def _sort_anywhere() -> None:
+    """Undo `temp_store_directory`, which holds for the whole process: the draft's folder is gone."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("PRAGMA temp_store_directory = ''")
 
 
 def _storable(text: str) -> str:

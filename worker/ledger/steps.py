@@ -13,7 +13,8 @@ _PENDING: Final = (
     "SELECT rows.row, rows.user_id, rows.identifier_id, coalesce(carried.requests, 0),"
     " coalesce(carried.maybe_sent, 0) FROM rows LEFT JOIN outcomes ON outcomes.row = rows.row"
     " LEFT JOIN carried ON carried.row = rows.row"
-    " WHERE rows.row > ? AND rows.planned IS NULL AND outcomes.row IS NULL ORDER BY rows.row LIMIT ?"
+    " WHERE rows.row > ? AND rows.planned IS NULL AND outcomes.row IS NULL"
+    " AND (? OR rows.row NOT IN (SELECT row FROM in_flight)) ORDER BY rows.row LIMIT ?"
 )
 _OUTCOME: Final = "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _CARRY: Final = (
@@ -39,7 +40,11 @@ _REMEMBER: Final = (
 _CARRY_CHOSEN: Final = (
     "INSERT INTO carried (row, requests, maybe_sent) SELECT row, requests, resent OR sent = 'maybe'"
     " FROM outcomes WHERE row IN (SELECT row FROM temp.chosen)"
+    # a row of which nothing is known has nothing to carry, and nobody would forget it again
+    " AND (requests > 0 OR resent OR sent = 'maybe')"
 )
+_WORDS: Final = {outcome: str(outcome) for outcome in Outcome}
+"""Plain text by outcome: SQLite takes a subclass of `str` for something to be adapted first, slowly."""
 
 
 def begin_session(
@@ -80,11 +85,14 @@ def note_command(connection: sqlite3.Connection, applied_at: float, command: str
     connection.execute("INSERT INTO commands (applied_at, command) VALUES (?, ?)", (applied_at, command))
 
 
-def next_pending(connection: sqlite3.Connection, after: int, limit: int) -> list[Row]:
+def next_pending(
+    connection: sqlite3.Connection, after: int, limit: int, *, in_flight_too: bool = False
+) -> list[Row]:
     """Return up to `limit` pending rows after row `after`, in their order."""
+    found = connection.execute(_PENDING, (after, in_flight_too, limit))
     return [
         Row(number, user_id, identifier_id, requests, bool(maybe))
-        for number, user_id, identifier_id, requests, maybe in connection.execute(_PENDING, (after, limit))
+        for number, user_id, identifier_id, requests, maybe in found
     ]
 
 
@@ -153,7 +161,7 @@ def _outcome(session: int, result: Result) -> tuple[object, ...]:
     return (
         row.number,
         session,
-        str(verdict.outcome),
+        _WORDS[verdict.outcome],
         verdict.status,
         verdict.error_code,
         verdict.error_message,

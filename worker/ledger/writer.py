@@ -8,6 +8,7 @@ waited for.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import sqlite3
 import threading
@@ -40,10 +41,10 @@ class LedgerWriter:
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._on_break: list[asyncio.Future[Any]] = []
-        self._thread = threading.Thread(target=self._work, name="ledger-writer")
-        self._thread.start()
         self.error: LedgerError | None = None
         """Why nothing can be written any more; set in the event loop's thread."""
+        self._thread = threading.Thread(target=self._work, name="ledger-writer")
+        self._thread.start()
 
     def submit(self, step: Callable[[sqlite3.Connection], T], done: Callable[[T], None]) -> None:
         """Apply `step` in the next group; `done` gets its result in the event loop, once it is durable.
@@ -96,9 +97,7 @@ class LedgerWriter:
             except queue.Empty:
                 break
             if step is None:
-                self._queue.put(
-                    None
-                )  # finish after this group; nothing is submitted after the end is asked for
+                self._queue.put(None)  # finish after this group: nothing is submitted after the end
                 break
             group.append(step)
         return group
@@ -110,7 +109,8 @@ class LedgerWriter:
         self._tell(_pass_on, results)
 
     def _tell(self, function: Callable[[Any], None], value: object) -> None:
-        self._loop.call_soon_threadsafe(function, value)
+        with contextlib.suppress(RuntimeError):  # the loop was closed: there is nobody left to tell
+            self._loop.call_soon_threadsafe(function, value)
 
     def _break(self, error: LedgerError) -> None:
         self.error = error

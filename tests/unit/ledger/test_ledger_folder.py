@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from unit.ledger.ledger_staging import BINDING, plan, tamper
+
+from worker.errors import LedgerError, UsageError
+from worker.ledger import RunFolder, facts
+
+
+def test_a_run_is_opened_by_name_or_by_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = plan(tmp_path, 2)
+    assert RunFolder.open(tmp_path, "run-1") == folder
+    assert RunFolder.open(Path("elsewhere"), str(folder.path)) == folder
+    monkeypatch.chdir(folder.path)
+    assert RunFolder.open(tmp_path, ".").run_id == "run-1"
+
+
+def test_an_unknown_run_is_a_sentence_that_names_the_latest(tmp_path: Path) -> None:
+    for number in range(7):
+        plan(tmp_path, 1, run_id=f"run-{number}")
+    with pytest.raises(UsageError, match=r"no run 'nope' in .*: run-2, run-3, run-4, run-5, run-6\.$"):
+        RunFolder.open(tmp_path, "nope")
+
+
+def test_without_any_run_it_says_none(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"latest there: none\.$"):
+        RunFolder.open(tmp_path / "missing", "x")
+
+
+def test_the_newest_of_a_binding_is_found(tmp_path: Path) -> None:
+    other = dataclasses.replace(BINDING, tenant="other.example")
+    plan(tmp_path, 1, run_id="20250101-a")
+    newer = plan(tmp_path, 1, run_id="20250102-a")
+    plan(tmp_path, 1, run_id="20250103-a", binding=other)
+    assert RunFolder.find(tmp_path, BINDING) == newer
+
+
+@pytest.mark.parametrize(
+    "change", [{"input_sha256": "b"}, {"tenant": "t"}, {"operation": "o"}, {"selection": {"rows": "2"}}]
+)
+def test_whatever_selects_rows_makes_another_run(tmp_path: Path, change: dict[str, object]) -> None:
+    plan(tmp_path, 1)
+    assert RunFolder.find(tmp_path, dataclasses.replace(BINDING, **change)) is None
+
+
+def test_the_inputs_name_does_not_select(tmp_path: Path) -> None:
+    folder = plan(tmp_path, 1)
+    assert RunFolder.find(tmp_path, dataclasses.replace(BINDING, input_name="renamed.csv")) == folder
+
+
+@pytest.mark.parametrize("content", [b"", b"not a database at all" * 300], ids=["empty", "garbage"])
+def test_a_ledger_that_cannot_be_read_is_passed_over_and_says_so_when_opened(
+    tmp_path: Path, content: bytes
+) -> None:
+    good = plan(tmp_path, 1, run_id="run-1")
+    broken = plan(tmp_path, 1, run_id="run-2")
+    broken.ledger.write_bytes(content)
+    assert RunFolder.find(tmp_path, BINDING) == good
+    for read in (broken.binding, broken.plan_summary, broken.meta, lambda: facts(broken)):
+        with pytest.raises(LedgerError, match="run-2"):
+            read()
+
+
+@pytest.mark.parametrize("meta", ["selection", "first_invalid", "users", "rows", "header"])
+@pytest.mark.parametrize("change", ["DELETE FROM meta", "UPDATE meta SET value = 'x{'"])
+def test_a_fact_that_is_gone_or_nonsense_is_a_sentence(tmp_path: Path, meta: str, change: str) -> None:
+    folder = plan(tmp_path, 1)
+    tamper(folder, f"{change} WHERE name = '{meta}'")
+    with pytest.raises(LedgerError, match="cannot be used"):
+        (folder.binding(), folder.plan_summary(), facts(folder))
+
+
+def test_a_newer_ledger_is_refused_with_advice(tmp_path: Path) -> None:
+    folder = plan(tmp_path, 1)
+    tamper(folder, "PRAGMA user_version = 99")
+    with pytest.raises(UsageError, match="newer bulk-unverify"):
+        folder.meta()
+
+
+def test_a_folder_without_a_ledger_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not a run's folder"):
+        RunFolder(tmp_path).meta()

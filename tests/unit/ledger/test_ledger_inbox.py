@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from worker.errors import UsageError
+from worker.ledger import Command, post_command, take_commands
+
+
+def test_commands_are_taken_once_in_the_order_they_were_left(tmp_path: Path) -> None:
+    asked = [Command(name="rate", rate=f"{number}/s", operator="ann@host") for number in range(1, 30)]
+    for command in asked:
+        post_command(tmp_path, command)
+    assert take_commands(tmp_path) == asked
+    assert take_commands(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"name": "explode"}', '{"name": "pause", "more": 1}', "\udcff"])
+def test_what_is_no_command_is_set_aside_and_stops_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "0.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    post_command(tmp_path, Command(name="pause"))
+    assert take_commands(tmp_path) == [Command(name="pause")]
+    assert [path.name for path in tmp_path.iterdir()] == ["0.bad"]
+
+
+def test_a_folder_in_the_place_of_a_command_is_set_aside(tmp_path: Path) -> None:
+    (tmp_path / "0.json").mkdir()
+    assert take_commands(tmp_path) == []
+    assert take_commands(tmp_path) == []
+
+
+def test_a_command_being_written_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[Command]] = []
+    write = Path.write_text
+
+    def peek(path: Path, *values: str, **named: str) -> int:
+        written = write(path, *values, **named)
+        seen.append(take_commands(tmp_path))
+        assert path.stat().st_mode & 0o777 == 0o600
+        return written
+
+    monkeypatch.setattr(Path, "write_text", peek)
+    post_command(tmp_path, Command(name="cancel"))
+    assert seen == [[]]
+    assert take_commands(tmp_path) == [Command(name="cancel")]
+
+
+def test_an_inbox_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="Cannot leave a command in"):
+        post_command(tmp_path / "missing", Command(name="pause"))
+
+
+def test_a_command_reads_as_a_person_would_say_it() -> None:
+    assert str(Command(name="pause")) == "pause"
+    assert str(Command(name="rate", rate="20/s", operator="ann@host")) == "rate 20/s (by ann@host)"
