@@ -8,7 +8,9 @@ episode ends when a call is accepted again after the cool-down, so it cannot be 
 
 from __future__ import annotations
 
+import collections
 import math
+from collections.abc import Iterable
 from typing import Final
 
 _START_PER_S: Final = 10.0
@@ -21,15 +23,23 @@ _USED: Final = 0.7
 """A rate was tried only if at least so much of it was used; else something else limits the calls."""
 _NEAR: Final = 1.06
 """The search ends when the rate that met a 429 is within this factor."""
-_BELOW: Final = 0.985
+_BELOW: Final = 0.99
 _DEEPEST_CUT: Final = 0.5
 _CREDIT_S: Final = 0.4
 """What a limiter may have saved up in a cool-down, as seconds of its limit; the first guess of a cut."""
+_LITTLE_S: Final = 0.1
+"""The same for a limiter with a small burst."""
+_TELLING_S: Final = 0.3
+_DOUBT: Final = 1.04
+_LEAST_OF_KEPT_UP: Final = 0.97
+_CUT_IF_TOLD: Final = 0.985
+_STEPS: Final = 8
 _BELOW_TOLD: Final = 0.98
 
-_PROBE_AFTER_S: Final = 25.0
-_LONGEST_PROBE_S: Final = 200.0
-_PROBE_STEP: Final = 0.015
+_PROBE_AFTER_S: Final = 10.0
+_LONGEST_PROBE_AFTER_S: Final = 30.0
+_PROBE_STEP: Final = 0.01
+_PROBE_GROWS: Final = 1.5
 _LARGEST_PROBE_STEP: Final = 0.25
 
 _TROUBLE_CUT: Final = 0.7
@@ -53,10 +63,13 @@ class AdaptiveRate:
         self._met: float | None = None
         """Lowest rate that met a 429 lately, or None before the first."""
         self._told = math.inf
+        self._trusts_told = False
         self._step_at = now
         """When the present rate began to be used: ahead of now in a cool-down."""
         self._accepted = 0
         """Calls accepted since then."""
+        self._steps: collections.deque[tuple[float, float]] = collections.deque(maxlen=_STEPS)
+        """Rate and seconds of the steps since the last cool-down."""
         self._probe_step = _PROBE_STEP
         self._probe_after_s = _PROBE_AFTER_S
         self._slowed = 1.0
@@ -93,27 +106,29 @@ class AdaptiveRate:
             return
         if self._slowed == 1.0 and self._accepted >= _USED * tried_s * self.rate_per_s:
             self._raise()
-        self._step(now)
+        self._note_step(now)
+        self._begin_step(now)
 
     def throttled(self, now: float, resume_at: float) -> None:
         """Learn from a 429; nothing goes before `resume_at`. Only the first of an episode cuts the rate."""
         if self._met is not None and not self._accepted:
             self._step_at = resume_at
             return
-        rate, tried_s = self.rate_per_s, now - self._step_at
-        self._met = rate
-        if self._kept_up is not None and self._kept_up < rate:
-            self._search()
+        self._note_step(now)
+        self._met = self.rate_per_s
+        if self._kept_up is not None and self._kept_up < self._met:
+            self._narrow(self._kept_up, self._met, now - self._step_at)
         else:
-            self._kept_up = None
-            self._rate = rate * max(tried_s / (tried_s + _CREDIT_S), _DEEPEST_CUT)
-        self._step(resume_at)
+            self._cut(now - self._step_at)
+        self._steps.clear()
+        self._begin_step(resume_at)
 
     def told(self, limit_per_s: float) -> None:
         """Heed a limit that the server names: never above it, and after a 429 the next guess."""
         if limit_per_s == self._told:
             return
         self._told = limit_per_s
+        self._trusts_told = True
         if self._met is not None and self._most < self._met:
             self._rate = self._most
 
@@ -145,7 +160,8 @@ class AdaptiveRate:
             self._kept_up = self._rate
             self._rate *= 1.0 + self._probe_step
             self._met = max(self._met, self._rate)
-            self._probe_step = min(self._probe_step * 2, _LARGEST_PROBE_STEP)
+            self._probe_step = min(self._probe_step * _PROBE_GROWS, _LARGEST_PROBE_STEP)
+            self._probe_after_s = min(self._probe_after_s * _PROBE_GROWS, _LONGEST_PROBE_AFTER_S)
 
     def _search(self) -> None:
         """Try half-way between what was kept up and what met a 429, or stay just below the one if they are near."""
@@ -156,6 +172,46 @@ class AdaptiveRate:
         else:
             self._rate = math.sqrt(self._kept_up * self._met)
 
-    def _step(self, at: float) -> None:
+    def _narrow(self, kept_up: float, met: float, tried_s: float) -> None:
+        """Draw in from above: `met` was refused after so many seconds, `kept_up` was not."""
+        self._probe_step = _PROBE_STEP
+        likely = _limit_from(self._steps)
+        if tried_s < _TELLING_S:
+            self._search()
+        elif likely * _BELOW > kept_up:
+            self._met = min(met, likely * _DOUBT)
+            self._rate = likely * _BELOW
+        else:  # what seemed to be kept up may have lived on what the limiter had saved up
+            self._met = max(likely, kept_up * _LEAST_OF_KEPT_UP)
+            self._kept_up = self._rate = self._met * _BELOW
+
+    def _cut(self, tried_s: float) -> None:
+        """Come down from a rate of which no part is known to be allowed."""
+        deepest = _CUT_IF_TOLD if self._trusts_told and self._rate >= self._most else _DEEPEST_CUT
+        self._trusts_told = False
+        self._kept_up = None
+        self._rate = self.rate_per_s * max(tried_s / (tried_s + _CREDIT_S), deepest)
+
+    def _note_step(self, now: float) -> None:
+        self._steps.append((self.rate_per_s, max(now - self._step_at, 0.0)))
+
+    def _begin_step(self, at: float) -> None:
         self._step_at = at
         self._accepted = 0
+
+
+def _limit_from(steps: Iterable[tuple[float, float]]) -> float:
+    """Return the limit that a limiter with little saved up would have that refused at the end of these steps.
+
+    Above its limit `L` a step drains `(rate - L) * seconds`; all that was saved up, `_LITTLE_S * L`, was gone.
+
+    Args:
+        steps: Rate and seconds of each step since the last cool-down; at least one.
+    """
+    calls, seconds = 0.0, _LITTLE_S
+    for rate, lasted_s in sorted(steps, reverse=True):
+        if calls > rate * seconds:
+            break
+        calls += rate * lasted_s
+        seconds += lasted_s
+    return calls / seconds
