@@ -61,10 +61,11 @@ def _reason(error: BaseException) -> str:
         return told.verify_message.rstrip(".") if isinstance(told, ssl.SSLCertVerificationError) else ""
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return str(error.status)
-    for each in (error, getattr(error, "os_error", None), error.__cause__):
-        # Its number is one of OpenSSL's, which `strerror` would take for one of the system's.
+    for each in (getattr(error, "os_error", None), error.__cause__, error):
+        # Its number is one of OpenSSL's, which `strerror` would take for one of the system's; aiohttp's own
+        # subclasses of it have no `reason`.
         if isinstance(each, ssl.SSLError):
-            return (each.reason or "").replace("_", " ").lower()
+            return (getattr(each, "reason", None) or "").replace("_", " ").lower()
     if not isinstance(error, OSError) or error.errno is None or error.errno <= 0:
         return ""
     return os.strerror(error.errno)

@@ -20,7 +20,11 @@ from worker.transport.deadlines import Sweeper
 from worker.transport.failures import CAUGHT, no_answer, timed_out
 from worker.transport.proxies import Proxy, proxy_for
 
-_JSON: Final = {"Content-Type": "application/json"}
+_SAID: Final = {
+    "Accept": "application/json, application/problem+json",
+    "Accept-Encoding": "identity",
+    "User-Agent": f"bulk-unverify/{__version__}",
+}
 _KEEPALIVE_S: Final = 60.0
 _NO_LIMITS: Final = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
 
@@ -62,16 +66,9 @@ class AiohttpTransport:
         self._concurrency = concurrency
         self._tls = _tls_context(ca_bundle)
         self._proxy = None if tenant.loopback else proxy_for(self._base)
-        self._headers = CIMultiDictProxy(
-            CIMultiDict(
-                {
-                    "X-API-KEY": self._key,
-                    "Accept": "application/json, application/problem+json",
-                    "Accept-Encoding": "identity",
-                    "User-Agent": f"bulk-unverify/{__version__}",
-                }
-            )
-        )
+        # With each call, not with the session: the session's headers also go to a proxy, in plain text.
+        self._headers = _fixed({"X-API-KEY": self._key})
+        self._json_headers = _fixed({"X-API-KEY": self._key, "Content-Type": "application/json"})
 
     async def __aenter__(self) -> Self:
         """Open the session."""
@@ -82,7 +79,7 @@ class AiohttpTransport:
                 limit=self._concurrency, ssl=self._tls, keepalive_timeout=_KEEPALIVE_S
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers=self._headers,
+            headers=_SAID,
             timeout=_NO_LIMITS,
             auto_decompress=False,
             trust_env=False,
@@ -110,7 +107,7 @@ class AiohttpTransport:
                 call.method,
                 self._base.with_path(self._base_path + call.path, encoded=True),
                 data=call.body,
-                headers=None if call.body is None else _JSON,
+                headers=self._headers if call.body is None else self._json_headers,
                 allow_redirects=False,
                 proxy_headers=self._proxy_headers,
             )
@@ -138,6 +135,10 @@ def _marking(sweeper: Sweeper) -> type[aiohttp.ClientRequest]:
             return await super().send(conn)
 
     return MarkedRequest
+
+
+def _fixed(headers: dict[str, str]) -> CIMultiDictProxy[str]:
+    return CIMultiDictProxy(CIMultiDict(headers))
 
 
 def _tls_context(ca_bundle: Path | None) -> ssl.SSLContext | Literal[True]:

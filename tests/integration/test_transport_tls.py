@@ -1,0 +1,184 @@
+"""The transport over TLS: who is trusted, and what goes through a proxy."""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import trustme
+
+from worker.connection import ApiKey, Tenant
+from worker.errors import ConfigurationError
+from worker.model import Answer, Call, NoAnswer, Reply, Trouble
+from worker.transport import AiohttpTransport
+
+KEY = "sk-0123456789-secret"
+CALL = Call("POST", "users/u/emails/e/unverify")
+REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def bundle(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tls") / "authority.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return path
+
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@contextlib.asynccontextmanager
+async def listening(serve: Serve, context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """Serve on a loopback port; no connection outlives the block."""
+    tasks: list[asyncio.Task[None]] = []
+
+    async def tracked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.append(task)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError), contextlib.closing(writer):
+            await serve(reader, writer)
+
+    server = await asyncio.start_server(tracked, "127.0.0.1", 0, ssl=context)
+    yield server.sockets[0].getsockname()[1]
+    server.close()
+    await server.wait_closed()
+    await asyncio.wait_for(asyncio.gather(*tasks), 5)
+
+
+@contextlib.asynccontextmanager
+async def serving(certificate: trustme.LeafCert) -> AsyncIterator[tuple[int, list[bytes]]]:
+    """Answer each request on a loopback port over TLS."""
+    heads: list[bytes] = []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            heads.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(REPLY)
+
+    async with listening(serve, context) as port:
+        yield port, heads
+
+
+async def send(tenant: str, bundle: Path | None) -> Reply:
+    async with AiohttpTransport(
+        Tenant.parse(tenant), ApiKey(KEY), timeout_s=5, concurrency=1, ca_bundle=bundle
+    ) as transport:
+        return await transport.send(CALL)
+
+
+async def test_a_trusted_server_answers(authority: trustme.CA, bundle: Path) -> None:
+    async with serving(authority.issue_cert("127.0.0.1")) as (port, heads):
+        reply = await send(f"127.0.0.1:{port}", bundle)
+    assert isinstance(reply, Answer)
+    assert (reply.status, reply.body) == (200, b"{}")
+    assert len(heads) == 1
+
+
+@pytest.mark.parametrize("trust", ["the system's", "another"])
+async def test_an_untrusted_server_gets_no_request(trust: str, authority: trustme.CA, tmp_path: Path) -> None:
+    other = None
+    if trust == "another":
+        other = tmp_path / "other.pem"
+        trustme.CA().cert_pem.write_to_path(str(other))
+    async with serving(authority.issue_cert("127.0.0.1")) as (port, heads):
+        reply = await send(f"127.0.0.1:{port}", other)
+    assert isinstance(reply, NoAnswer)
+    assert (reply.trouble, reply.sent) == (Trouble.CERTIFICATE, False)
+    assert "--ca-bundle" in reply.detail
+    assert "issuer" in reply.detail or "self-signed" in reply.detail
+    assert heads == []
+
+
+async def test_a_server_of_another_name_gets_no_request(authority: trustme.CA, bundle: Path) -> None:
+    async with serving(authority.issue_cert("elsewhere.example")) as (port, heads):
+        reply = await send(f"127.0.0.1:{port}", bundle)
+    assert isinstance(reply, NoAnswer)
+    assert (reply.trouble, reply.sent) == (Trouble.CERTIFICATE, False)
+    assert "mismatch" in reply.detail
+    assert heads == []
+
+
+async def test_a_server_without_tls_gets_no_request(bundle: Path) -> None:
+    received: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.append(await reader.read(65536))
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    async with listening(serve) as port:
+        reply = await send(f"127.0.0.1:{port}", bundle)
+    assert isinstance(reply, NoAnswer)
+    assert (reply.trouble, reply.sent) == (Trouble.CONNECT, False)
+    assert reply.detail.startswith("the TLS handshake failed (")
+    assert "not permitted" not in reply.detail
+    assert KEY.encode() not in b"".join(received)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no certificate"])
+async def test_a_bundle_that_is_none_is_refused(content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "bundle.pem"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match="--ca-bundle"):
+        await send("acme.example", path)
+
+
+@contextlib.asynccontextmanager
+async def tunnelling(port: int, status: bytes) -> AsyncIterator[tuple[int, list[bytes]]]:
+    """A proxy that tunnels every CONNECT to `port`, or refuses it with `status`."""
+    heads: list[bytes] = []
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError), contextlib.closing(writer):
+            while data := await reader.read(65536):
+                writer.write(data)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 " + status + b"\r\n\r\n")
+        if status.startswith(b"200"):
+            there_reader, there_writer = await asyncio.open_connection("127.0.0.1", port)
+            await asyncio.gather(pump(reader, there_writer), pump(there_reader, writer))
+
+    async with listening(serve) as proxy_port:
+        yield proxy_port, heads
+
+
+async def test_a_proxy_gets_its_own_login_and_never_the_key(
+    authority: trustme.CA, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    async with (
+        serving(authority.issue_cert("acme.example")) as (port, heads),
+        tunnelling(port, b"200 OK") as (proxy_port, proxy_heads),
+    ):
+        monkeypatch.setenv("https_proxy", f"http://me:hush@127.0.0.1:{proxy_port}")
+        reply = await send("acme.example", bundle)
+    assert isinstance(reply, Answer)
+    assert proxy_heads[0].startswith(b"CONNECT acme.example:443 HTTP/1.1\r\n")
+    assert b"Proxy-Authorization: Basic bWU6aHVzaA==\r\n" in proxy_heads[0]
+    assert KEY.encode() not in proxy_heads[0]
+    assert f"X-API-KEY: {KEY}\r\n".encode() in heads[0]
+    assert b"proxy-authorization" not in heads[0].lower()
+
+
+async def test_a_proxy_that_refuses_is_no_connection_and_nothing_was_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    async with tunnelling(1, b"407 Proxy Authentication Required") as (proxy_port, _):
+        monkeypatch.setenv("https_proxy", f"http://me:hush@127.0.0.1:{proxy_port}")
+        reply = await send("acme.example", None)
+    assert reply == NoAnswer(Trouble.CONNECT, "the proxy refused to connect (407)", sent=False)
