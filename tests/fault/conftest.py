@@ -52,7 +52,7 @@ class Tenant:
 
     def close(self) -> None:
         self._process.terminate()
-        self._process.wait(timeout=20)
+        self._process.communicate(timeout=20)
 
     def trouble(self, **trouble: object) -> None:
         self._post("reset", {})

@@ -1,0 +1,156 @@
+"""What people get wrong: each ends with exit code 2, one sentence that says what to do, and nothing sent."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+GOOD = "user_id,identifier_id\nu1,i1\n"
+
+
+def _call(folder: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    base = {name: value for name, value in os.environ.items() if not name.startswith("MONOCLOUD_")}
+    base |= {
+        "MONOCLOUD_MANAGEMENT_API_KEY": "a-key",
+        "MONOCLOUD_MANAGEMENT_DOMAIN": "http://127.0.0.1:9",
+        "BULK_UNVERIFY_LOCK_DIR": str(folder),
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "worker", *words],
+        env={name: value for name, value in (base | env).items() if value},
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def _refused(done: subprocess.CompletedProcess[str], *said: str) -> None:
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    for part in said:
+        assert part in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("missing.csv", None, "missing.csv"),
+        ("empty.csv", b"", "empty"),
+        ("book.xlsx", b"PK\x03\x04" + bytes(200), "xlsx"),
+        ("noise.csv", bytes(range(256)) * 8, "noise.csv"),
+        ("columns.csv", b"name,colour\nx,y\n", "name"),
+        ("broken.csv.gz", gzip.compress(GOOD.encode() * 2000, mtime=0)[:40], "broken.csv.gz"),
+    ],
+)
+def test_a_bad_file(tmp_path: Path, name: str, content: bytes | None, said: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    _refused(_call(tmp_path, "run", name, "--yes"), said)
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    _refused(_call(tmp_path, "run", "folder", "--yes"), "folder")
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--rate", "fast"], "not a rate"),
+        (["--rate", "0/s"], "not a rate"),
+        (["--deadline", "soon"], "not a duration"),
+        (["--max-failures", "120%"], "not a share"),
+        (["--accept", "pending"], "--accept"),
+        (["--concurrency", "0"], "--concurrency"),
+        (["--attempts", "0"], "--attempts"),
+        (["--operation", "delete-everything"], "delete-everything"),
+        (["--exclude", "nowhere.txt"], "nowhere.txt"),
+        (["--ca-bundle", "nowhere.pem"], "nowhere.pem"),
+        (["--delimiter", "ab"], "--delimiter"),
+        (["--encoding", "klingon"], "--encoding"),
+        (["--user-column", "who"], "who"),
+        (["--max-rows", "0"], "--max-rows"),
+        (["--tenant", "acme.us.monocloud.com/api/v1"], "acme.us.monocloud.com"),
+        (["--tenant", "http://acme.us.monocloud.com"], "http"),
+        (["--tenant", "user:secret@acme.us.monocloud.com"], "no domain"),
+        (["--no-such-flag"], "--no-such-flag"),
+    ],
+)
+def test_a_bad_flag(tmp_path: Path, flags: list[str], said: str) -> None:
+    (tmp_path / "good.csv").write_text(GOOD)
+    done = _call(tmp_path, "run", "good.csv", "--yes", *flags)
+    _refused(done, said)
+    assert "secret" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        ({"MONOCLOUD_MANAGEMENT_DOMAIN": ""}, "MONOCLOUD_MANAGEMENT_DOMAIN"),
+        ({"MONOCLOUD_MANAGEMENT_API_KEY": ""}, "MONOCLOUD_MANAGEMENT_API_KEY_FILE"),
+        ({"MONOCLOUD_MANAGEMENT_API_KEY": "two words"}, "white space"),
+        ({"MONOCLOUD_MANAGEMENT_TIMEOUT": "soon"}, "MONOCLOUD_MANAGEMENT_TIMEOUT"),
+    ],
+)
+def test_a_bad_environment(tmp_path: Path, env: dict[str, str], said: str) -> None:
+    (tmp_path / "good.csv").write_text(GOOD)
+    done = _call(tmp_path, "run", "good.csv", "--yes", **env)
+    _refused(done, said)
+    assert "two words" not in done.stderr
+
+
+def test_json_gets_an_object_with_the_error(tmp_path: Path) -> None:
+    done = _call(tmp_path, "run", "missing.csv", "--yes", "--json")
+    assert done.returncode == 2
+    assert "missing.csv" in json.loads(done.stdout)["error"]
+
+
+def test_nobody_to_confirm(tmp_path: Path) -> None:
+    (tmp_path / "good.csv").write_text(GOOD)
+    _refused(_call(tmp_path, "run", "good.csv"), "--yes")
+
+
+def test_a_header_without_rows_is_a_run_of_nothing(tmp_path: Path) -> None:
+    (tmp_path / "nothing.csv").write_text("user_id,identifier_id\n")
+    done = _call(tmp_path, "run", "nothing.csv", "--yes", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["rows"], told["state"], told["calls"]) == (0, "finished", 0)
+    assert Path(tmp_path, told["report"]).read_text().count("\n") == 1
+
+
+def test_an_unknown_run_names_the_known_ones(tmp_path: Path) -> None:
+    (tmp_path / "nothing.csv").write_text("user_id,identifier_id\n")
+    known = json.loads(_call(tmp_path, "plan", "nothing.csv", "--json").stdout)["run_id"]
+    _refused(_call(tmp_path, "status", "nope"), "nope", known)
+    _refused(_call(tmp_path, "retry", "nope", "--yes"), known)
+
+
+def test_every_command_has_a_help_page(tmp_path: Path) -> None:
+    listing = _call(tmp_path, "--help").stdout
+    names = [
+        line.split()[0] for line in listing.partition("Commands:")[2].splitlines() if line.startswith("  ")
+    ]
+    names = [name for name in names if name.isalpha()]
+    assert {"plan", "run", "retry", "status", "report", "pause", "continue", "cancel", "rate"} <= set(names)
+    assert {"sandbox", "doctor", "demo"} <= set(names)
+    for name in ("run", "doctor"):
+        assert _call(tmp_path, name, "--help").returncode == 0
+
+
+def test_doctor_says_what_is_wrong(tmp_path: Path) -> None:
+    done = _call(tmp_path, "doctor")
+    assert done.returncode == 2
+    assert "BAD  answer" in done.stderr
+    assert "ok   key" in done.stderr
+    assert "a-key" not in done.stderr
