@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import msgspec
@@ -42,6 +42,13 @@ _STRAY: Final = (
     "SELECT count(*) FROM outcomes LEFT JOIN rows ON rows.row = outcomes.row WHERE rows.row IS NULL"
 )
 
+_UNKNOWN: Final = (
+    "SELECT (SELECT count(*) FROM rows WHERE planned NOT IN ('invalid', 'duplicate', 'excluded'))"
+    " + (SELECT count(*) FROM outcomes WHERE outcome NOT IN"
+    " ('succeeded', 'unconfirmed', 'not_found', 'refused', 'exhausted', 'excluded'))"
+)
+_OUTCOMES: Final = {str(outcome): outcome for outcome in Outcome}
+
 
 def facts(folder: RunFolder) -> RunFacts:
     """Return what is known of the run as a whole, at one moment.
@@ -49,40 +56,35 @@ def facts(folder: RunFolder) -> RunFacts:
     Raises:
         LedgerError: The ledger cannot be read.
     """
+    owned = folder.owned  # asked before and after: a session that begins or ends meanwhile was not killed
     with _reading(folder) as connection:
         meta = dict(connection.execute("SELECT name, value FROM meta"))
         called = connection.execute(_CALLED).fetchall()
         carried_requests, carried_rows = connection.execute(_CARRIED).fetchone()
-        outcomes = dict.fromkeys(Outcome, 0)
-        for outcome, count in connection.execute(_PLANNED):
-            outcomes[Outcome(outcome)] += count
-        for outcome, count, _, _ in called:
-            outcomes[Outcome(outcome)] += count
-        rows = int(meta["rows"])
-        outcomes[Outcome.PENDING] = rows - sum(outcomes.values())
+        outcomes = _outcomes(connection, called, int(meta["rows"]))
         calls = carried_requests + sum(requests for _, _, requests, _ in called)
-        sessions = _sessions(connection, owned=folder.owned)
         (elapsed_s,) = connection.execute(_ELAPSED).fetchone()
-    last = sessions[-1] if sessions else None
-    return RunFacts(
-        run_id=meta["run_id"],
-        state=RunState.PLANNED if last is None else last.state,
-        operation=meta["operation"],
-        tenant=meta["tenant"],
-        reason=meta["reason"],
-        operator=meta["operator"],
-        input_name=meta["input_name"],
-        input_sha256=meta["input_sha256"],
-        header=tuple(json.loads(meta["header"])),
-        planned_at=float(meta["planned_at"]),
-        rows=rows,
-        outcomes=outcomes,
-        calls=calls,
-        retries=calls - carried_rows - sum(sent for _, _, _, sent in called),
-        elapsed_s=elapsed_s,
-        halt_reason="" if last is None else last.halt_reason,
-        sessions=sessions,
-    )
+        sessions = _sessions(connection, lambda: owned or folder.owned)
+        last = sessions[-1] if sessions else None
+        return RunFacts(
+            run_id=meta["run_id"],
+            state=RunState.PLANNED if last is None else last.state,
+            operation=meta["operation"],
+            tenant=meta["tenant"],
+            reason=meta["reason"],
+            operator=meta["operator"],
+            input_name=meta["input_name"],
+            input_sha256=meta["input_sha256"],
+            header=tuple(json.loads(meta["header"])),
+            planned_at=float(meta["planned_at"]),
+            rows=int(meta["rows"]),
+            outcomes=outcomes,
+            calls=calls,
+            retries=calls - carried_rows - sum(sent for _, _, _, sent in called),
+            elapsed_s=elapsed_s,
+            halt_reason="" if last is None else last.halt_reason,
+            sessions=sessions,
+        )
 
 
 def verify(folder: RunFolder) -> None:
@@ -94,13 +96,15 @@ def verify(folder: RunFolder) -> None:
     with _reading(folder) as connection:
         (twice,) = connection.execute(_TWO_STATES).fetchone()
         (stray,) = connection.execute(_STRAY).fetchone()
+        (unknown,) = connection.execute(_UNKNOWN).fetchone()
         (count,) = connection.execute("SELECT count(*) FROM rows").fetchone()
-        (planned,) = connection.execute("SELECT value FROM meta WHERE name = 'rows'").fetchone()
-    if twice or stray or count != int(planned):
+        meta = dict(connection.execute("SELECT name, value FROM meta"))
+        planned = int(meta["rows"])
+    if twice or stray or unknown or count != planned:
         raise LedgerError(
             f"The ledger {folder.ledger} does not add up: {planned} rows planned, {count} present,"
-            f" {twice} with two states, {stray} outcomes of no row. No report is written; keep the run's"
-            " folder and report this."
+            f" {twice} with two states, {unknown} with an unknown one, {stray} outcomes of no row. No report"
+            " is written; keep the run's folder and report this."
         )
 
 
@@ -144,39 +148,44 @@ def report_rows(folder: RunFolder) -> Iterator[ReportRow]:
                 )
 
 
-_OUTCOMES: Final = {str(outcome): outcome for outcome in Outcome}
-
-
 def _pending_sent(requests: int | None, maybe: int | None, flying: int | None) -> str:
     if maybe or flying is not None:
         return "maybe"
     return "yes" if requests else "no"
 
 
-def _sessions(connection: sqlite3.Connection, *, owned: bool) -> tuple[SessionFacts, ...]:
-    return tuple(
-        _session(number, started_at, ended_at, RunState(state), reason, operator, json.loads(settings), owned)
-        for number, started_at, ended_at, state, reason, operator, settings in connection.execute(
-            "SELECT number, started_at, ended_at, state, halt_reason, operator, settings FROM sessions"
-            " ORDER BY number"
+def _outcomes(
+    connection: sqlite3.Connection, called: list[tuple[str, int, int, int]], rows: int
+) -> dict[Outcome, int]:
+    outcomes = dict.fromkeys(Outcome, 0)
+    for outcome, count in connection.execute(_PLANNED):
+        outcomes[_OUTCOMES[outcome]] += count
+    for outcome, count, _, _ in called:
+        outcomes[_OUTCOMES[outcome]] += count
+    outcomes[Outcome.PENDING] = rows - sum(outcomes.values())
+    return outcomes
+
+
+def _sessions(connection: sqlite3.Connection, owned: Callable[[], bool]) -> tuple[SessionFacts, ...]:
+    """Return all sessions; one without an end that nobody works on was killed."""
+    sessions = []
+    for number, started_at, ended_at, state, reason, operator, settings in connection.execute(
+        "SELECT number, started_at, ended_at, state, halt_reason, operator, settings FROM sessions"
+        " ORDER BY number"
+    ):
+        killed = ended_at is None and not owned()
+        sessions.append(
+            SessionFacts(
+                number,
+                started_at,
+                ended_at,
+                RunState.INTERRUPTED if killed else RunState(state),
+                "the process was killed" if killed else reason,
+                operator,
+                json.loads(settings),
+            )
         )
-    )
-
-
-def _session(
-    number: int,
-    started_at: float,
-    ended_at: float | None,
-    state: RunState,
-    reason: str,
-    operator: str,
-    settings: dict[str, str],
-    owned: bool,
-) -> SessionFacts:
-    """Return a session; one without an end that nobody works on was killed."""
-    if ended_at is None and not owned:
-        state, reason = RunState.INTERRUPTED, "the process was killed"
-    return SessionFacts(number, started_at, ended_at, state, reason, operator, settings)
+    return tuple(sessions)
 
 
 @contextlib.contextmanager

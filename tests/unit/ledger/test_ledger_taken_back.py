@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from unit.ledger.ledger_staging import look, plan, result, session, unfinished
+
+from worker.ledger import RunFolder, facts, verify
+from worker.model import Outcome, RunState
+
+PENDING_AGAIN = frozenset({Outcome.REFUSED, Outcome.EXHAUSTED})
+
+
+async def called(folder: RunFolder) -> None:
+    """Rows 1 to 4: succeeded, refused (403), refused (404), exhausted without any request."""
+    async with session(folder) as ledger:
+        rows = await ledger.claim(4)
+        ledger.record(result(rows[0]))
+        ledger.record(result(rows[1], Outcome.REFUSED, status=403, requests=2))
+        ledger.record(result(rows[2], Outcome.REFUSED, status=404))
+        ledger.record(result(rows[3], Outcome.EXHAUSTED, status=None, requests=0, sent=False))
+        await ledger.end_session(RunState.FINISHED)
+
+
+async def test_taken_back_rows_are_pending_and_their_outcomes_history(tmp_path: Path) -> None:
+    folder = plan(tmp_path, 4)
+    await called(folder)
+    calls = facts(folder).calls
+    async with session(folder, wall=lambda: 5000.0) as ledger:
+        assert await ledger.take_back(PENDING_AGAIN, session=None, why="retry") == 3
+        assert look(
+            folder, "SELECT row, outcome, http_status, requests, session, why, taken_back_at FROM history"
+        ) == [
+            (2, "refused", 403, 2, 1, "retry", 5000.0),
+            (3, "refused", 404, 1, 1, "retry", 5000.0),
+            (4, "exhausted", None, 0, 1, "retry", 5000.0),
+        ]
+        assert facts(folder).outcomes[Outcome.PENDING] == 3
+        assert facts(folder).calls == calls == 4
+        rows = await ledger.claim(9)
+    assert [(row.number, row.earlier_requests, row.maybe_sent) for row in rows] == [
+        (2, 2, False), (3, 1, False), (4, 0, False),
+    ]  # fmt: skip
+    verify(folder)
+
+
+async def test_a_row_never_sent_is_taken_back_as_often_as_wanted(tmp_path: Path) -> None:
+    folder = plan(tmp_path, 1)
+    for _ in range(3):
+        async with session(folder) as ledger:
+            await ledger.take_back(frozenset({Outcome.EXHAUSTED}), session=None, why="retry")
+            (row,) = await ledger.claim(1)
+            ledger.record(result(row, Outcome.EXHAUSTED, status=None, requests=0, sent=False))
+    verify(folder)
+    assert look(folder, "SELECT count(*) FROM history") == [(2,)]
+    assert look(folder, "SELECT * FROM carried") == []
+
+
+async def test_only_one_session_or_one_status_is_taken_back(tmp_path: Path) -> None:
+    folder = plan(tmp_path, 4)
+    await called(folder)
+    async with session(folder) as ledger:
+        assert await ledger.take_back(PENDING_AGAIN, session=2, why="halt") == 0
+        assert await ledger.take_back(PENDING_AGAIN, session=1, http_status=403, why="halt") == 1
+        assert await ledger.take_back(PENDING_AGAIN, session=1, http_status=401, why="halt") == 0
+        assert await ledger.take_back(frozenset(), session=None, why="nothing") == 0
+    assert look(folder, "SELECT row FROM outcomes ORDER BY row") == [(1,), (3,), (4,)]
+
+
+async def test_a_maybe_stays_a_maybe_when_it_is_taken_back(tmp_path: Path) -> None:
+    folder = plan(tmp_path, 1)
+    async with session(folder) as ledger:
+        await ledger.claim(1)
+    async with session(folder) as ledger:
+        ledger.record(result((await ledger.claim(1))[0], Outcome.REFUSED, status=403))
+    async with session(folder) as ledger:
+        await ledger.take_back(PENDING_AGAIN, session=None, why="retry")
+        (row,) = await ledger.claim(1)
+    assert row.maybe_sent
+    assert row.earlier_requests == 1
+
+
+async def test_rows_in_flight_are_not_claimed_again_after_taking_back(tmp_path: Path) -> None:
+    folder = plan(tmp_path, 3)
+    async with session(folder) as ledger:
+        first, second = await ledger.claim(2)
+        ledger.record(result(first, Outcome.REFUSED, status=403))
+        await ledger.flush()
+        await ledger.take_back(PENDING_AGAIN, session=1, why="halt")
+        assert [row.number for row in await ledger.claim(9)] == [1, 3]
+        ledger.give_back([unfinished(second)])
+    verify(folder)
+
+
+async def test_commands_are_recorded_with_their_moment(tmp_path: Path) -> None:
+    folder = plan(tmp_path, 1)
+    async with session(folder, wall=lambda: 7.5) as ledger:
+        await ledger.note_command("rate 20/s (by ann@host)")
+    assert look(folder, "SELECT applied_at, command FROM commands") == [(7.5, "rate 20/s (by ann@host)")]
