@@ -309,3 +309,10 @@ def _until(condition: Any) -> None:
             return
         time.sleep(0.05)  # the other process tells nobody when it is so far
     raise subprocess.TimeoutExpired("the other process", 30)
+
+
+def test_json_is_alone_on_standard_output_however_long_it_takes(desk: Any) -> None:
+    ran = desk.run(120, "--rate", "10/s")
+    assert (ran.code, ran.outcomes) == (0, {"succeeded": 120})
+    assert ran.out.count("\n") == 1
+    assert "rows_per_s" in ran.err

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TextIO
 
+import structlog
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -25,20 +27,29 @@ def presenter(stream: TextIO) -> Callable[[Monitor], Coroutine[Any, Any, None]]:
     return _live if stream.isatty() else _lines
 
 
-def line(view: View) -> str:
-    """Return one line on how a session stands."""
-    done = view.rows - view.outcomes[Outcome.PENDING]
-    counts = ", ".join(f"{count:,} {outcome}" for outcome, count in view.outcomes.items() if count)
-    return f"{done:,}/{view.rows:,} rows, {view.rows_per_s:.1f} rows/s, {_eta(view)}; {_pace(view)}; {counts}"
+def fields(view: View) -> dict[str, object]:
+    """Return how a session stands, by name."""
+    return {
+        "done": view.rows - view.outcomes[Outcome.PENDING],
+        "rows": view.rows,
+        "rows_per_s": round(view.rows_per_s, 1),
+        "eta": _eta(view),
+        "pace": _pace(view),
+    } | {str(outcome): count for outcome, count in view.outcomes.items() if count}
 
 
 async def _lines(monitor: Monitor) -> None:
-    import structlog
-
-    log = structlog.get_logger()
+    """Write a structured line every ten seconds to standard error, where nothing else reads JSON."""
+    log = structlog.wrap_logger(
+        structlog.PrintLogger(sys.stderr),
+        processors=[
+            structlog.processors.TimeStamper(fmt="%Y-%m-%dT%H:%M:%SZ", utc=True),
+            structlog.processors.KeyValueRenderer(key_order=["timestamp", "event"]),
+        ],
+    )
     while True:
         await asyncio.sleep(_LINE_EVERY_S)
-        log.info("progress", line=line(monitor.view()))
+        log.info("progress", **fields(monitor.view()))
 
 
 async def _live(monitor: Monitor) -> None:
