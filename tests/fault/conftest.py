@@ -27,6 +27,7 @@ class Ran:
 
     @property
     def summary(self) -> dict[str, Any]:
+        assert self.out.startswith("{"), self
         told: dict[str, Any] = json.loads(self.out)
         return told
 
