@@ -55,7 +55,7 @@ def load_key() -> ApiKey:
         try:
             text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
-            if path == environment.api_key_file:
+            if path is environment.api_key_file:
                 raise ConfigurationError(f"{_NAME}_FILE names {path}, which does not exist.") from None
             continue
         except (OSError, UnicodeDecodeError) as error:

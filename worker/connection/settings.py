@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from pydantic import ValidationError
@@ -47,6 +48,6 @@ def default_timeout_s() -> float:
         timeout_ms = _Timeout().timeout
     except ValidationError:
         timeout_ms = 0.0
-    if not timeout_ms > 0:
+    if not 0 < timeout_ms < math.inf:
         raise ConfigurationError("MONOCLOUD_MANAGEMENT_TIMEOUT must be a positive number of milliseconds.")
     return timeout_ms / _MS

@@ -5,12 +5,17 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import re
-from typing import Self
+from typing import Final, Self
 from urllib.parse import urlsplit
 
 from worker.errors import ConfigurationError
 
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9A-Fa-f:.]+")
+_LABEL: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_HOST: Final = re.compile(rf"(?!.{{254}}){_LABEL}(\.{_LABEL})*")
+"""A host name in lower case. Source: RFC 1123, section 2.1."""
+
+_API_PATH: Final = re.compile(r"/api(/v1)?/*\Z", re.IGNORECASE)
+_PORTS: Final = {"http": 80, "https": 443}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -18,7 +23,8 @@ class Tenant:
     """A tenant of the platform.
 
     Attributes:
-        name: Host, and port if one was given; what the operator types to confirm and what a run is bound to.
+        name: Host in lower case, and port if it is not the scheme's own; what the operator types to confirm
+            and what a run is bound to.
         base_url: Where the API's paths begin; ends in `/api/`.
         loopback: Whether it is this machine (the sandbox).
     """
@@ -38,42 +44,47 @@ class Tenant:
         scheme, separator, rest = given.partition("://")
         if not separator:
             scheme, rest = "https", given
-        rest = rest.rstrip("/")
-        if rest.lower().endswith(("/api", "/api/v1")):
-            bare = rest[: rest.lower().rindex("/api")]
+        scheme, rest = scheme.lower(), rest.rstrip("/")
+        if _API_PATH.search(rest):
+            bare = _without_user(_API_PATH.sub("", given))
             raise ConfigurationError(
-                f"The tenant {given!r} ends in the API's path, which is added by itself: write {bare!r}."
+                f"The tenant {_without_user(given)!r} ends in the API's path, which is added by itself: write"
+                f" {bare!r}."
             )
         host, port = _host_and_port(given, rest)
         loopback = _is_loopback(host)
-        if scheme.lower() == "http" and not loopback:
+        if scheme not in _PORTS:
+            raise _refusal(given)
+        if scheme == "http" and not loopback:
             raise ConfigurationError(
                 f"The tenant {given!r} would get the key over plain http. Write https://{rest} (plain http is for"
                 " this machine's loopback addresses alone)."
             )
-        if scheme.lower() not in ("http", "https"):
-            raise ConfigurationError(
-                f"The tenant {given!r} is no domain: write one such as acme.us.monocloud.com."
-            )
         shown = f"[{host}]" if ":" in host else host
-        name = shown if port is None else f"{shown}:{port}"
-        return cls(name, f"{scheme.lower()}://{name}/api/", loopback)
+        name = shown if port in (None, _PORTS[scheme]) else f"{shown}:{port}"
+        return cls(name, f"{scheme}://{name}/api/", loopback)
 
 
 def _host_and_port(given: str, rest: str) -> tuple[str, int | None]:
-    refusal = ConfigurationError(
-        f"The tenant {_without_user(given)!r} is no domain: write one such as acme.us.monocloud.com, without"
-        " path, user name or spaces."
-    )
     try:
         parts = urlsplit(f"//{rest}")
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise refusal from None
-    extra = parts.path or parts.query or parts.fragment or "@" in rest or "?" in rest or "#" in rest
-    if not host or extra or not _HOST.fullmatch(host):
-        raise refusal
-    return host.lower(), port
+        raise _refusal(given) from None
+    if not host or not (_HOST.fullmatch(host) or _is_ip(host)):
+        raise _refusal(given)
+    # Whatever else was read (a path, a query, a user, an empty port) would be left out in silence.
+    shown = f"[{host}]" if ":" in host else host
+    if port == 0 or rest.lower() not in (shown, f"{shown}:{port}"):
+        raise _refusal(given)
+    return host, port
+
+
+def _refusal(given: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"The tenant {_without_user(given)!r} is no domain: write one such as acme.us.monocloud.com, without"
+        " path, user name or spaces."
+    )
 
 
 def _without_user(given: str) -> str:
@@ -81,10 +92,13 @@ def _without_user(given: str) -> str:
     return given.rpartition("@")[2]
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
+def _is_ip(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        ipaddress.ip_address(host)
     except ValueError:
         return False
+    return "%" not in host
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or (_is_ip(host) and ipaddress.ip_address(host).is_loopback)

@@ -176,9 +176,12 @@ def _outcome(session: int, result: Result) -> tuple[object, ...]:
 
 
 def _was_sent(row: Row, now: bool) -> str:
-    if now or row.earlier_requests:
+    """Return what is known of the row's calls; a maybe stays one until it is sent again."""
+    if now:
         return "yes"
-    return "maybe" if row.maybe_sent else "no"
+    if row.maybe_sent:
+        return "maybe"
+    return "yes" if row.earlier_requests else "no"
 
 
 def _forget_carried(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:

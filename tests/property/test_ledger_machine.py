@@ -1,0 +1,164 @@
+"""The ledger against a model of it: whatever happens in whatever order, every row has one state."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from unit.ledger.ledger_staging import look, pairs, plan, result, unfinished
+
+from worker.ledger import RunFolder, RunLedger, facts, report_rows, verify
+from worker.model import FAILURES, Outcome, Row, RunState
+
+T = TypeVar("T")
+
+CALLED = st.sampled_from([Outcome.SUCCEEDED, *sorted(FAILURES)])
+
+
+class Ledgers(RuleBasedStateMachine):
+    """Keeps beside the ledger what must be known of each row; `maybe` only ever grows."""
+
+    @initialize(rows=st.integers(1, 12))
+    def begin(self, rows: int) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.home = Path(tempfile.mkdtemp())
+        self.copies = 0
+        self.rows = rows
+        self.folder = plan(self.home, pairs(rows))
+        self.outcomes: dict[int, Outcome] = {}
+        self.requests = dict.fromkeys(range(1, rows + 1), 0)
+        self.maybe: set[int] = set()
+        self.flying: dict[int, Row] = {}
+        self.past: set[int] = set()
+        self.protected: set[str] = set()
+        self.open()
+
+    def do(self, what: Coroutine[Any, Any, T]) -> T:
+        return self.loop.run_until_complete(what)
+
+    def open(self) -> None:
+        async def opened() -> RunLedger:
+            ledger = await RunLedger.open(self.folder)
+            await ledger.begin_session("ann@host", {})
+            return ledger
+
+        self.ledger = self.do(opened())
+
+    @rule(limit=st.integers(1, 5))
+    def claim(self, limit: int) -> None:
+        claimed = self.do(self.ledger.claim(limit))
+        numbers = [row.number for row in claimed]
+        open_rows = [
+            number
+            for number in range(1, self.rows + 1)
+            if number not in self.outcomes and number not in self.flying and number not in self.past
+        ]
+        allowed = [number for number in open_rows if f"u{number}" not in self.protected]
+        assert numbers == sorted(numbers)
+        assert set(numbers) <= set(allowed)
+        assert bool(numbers) == bool(allowed)
+        last = numbers[-1] if numbers else self.rows
+        assert numbers == [number for number in allowed if number <= last]
+        excluded = look(self.folder, "SELECT row FROM outcomes WHERE outcome = 'excluded'")
+        for (number,) in excluded:
+            assert f"u{number}" in self.protected
+            assert number in open_rows or self.outcomes[number] is Outcome.EXCLUDED
+            self.outcomes[number] = Outcome.EXCLUDED
+        for row in claimed:
+            assert row.earlier_requests == self.requests[row.number]
+            assert row.maybe_sent == (row.number in self.maybe)
+            self.flying[row.number] = row
+
+    @precondition(lambda self: self.flying)
+    @rule(data=st.data(), outcome=CALLED, requests=st.integers(0, 3))
+    def record(self, data: st.DataObject, outcome: Outcome, requests: int) -> None:
+        row = self.flying.pop(data.draw(st.sampled_from(sorted(self.flying))))
+        self.ledger.record(result(row, outcome, requests=requests, sent=requests > 0))
+        self.do(self.ledger.flush())
+        self.outcomes[row.number] = outcome
+        self.requests[row.number] += requests
+        (told,) = look(self.folder, "SELECT sent, resent FROM outcomes WHERE row = ?", row.number)
+        maybe = row.number in self.maybe
+        unsent = "maybe" if maybe else "yes" if self.requests[row.number] else "no"
+        assert told == (("yes", int(maybe)) if requests else (unsent, 0))
+
+    @precondition(lambda self: self.flying)
+    @rule(data=st.data(), requests=st.integers(0, 2))
+    def give_back(self, data: st.DataObject, requests: int) -> None:
+        row = self.flying.pop(data.draw(st.sampled_from(sorted(self.flying))))
+        self.ledger.give_back([unfinished(row, requests)])
+        self.do(self.ledger.flush())
+        self.requests[row.number] += requests
+        self.past.add(row.number)
+
+    @rule(outcomes=st.frozensets(CALLED, min_size=1))
+    def take_back(self, outcomes: frozenset[Outcome]) -> None:
+        taken = {number for number, outcome in self.outcomes.items() if outcome in outcomes}
+        assert self.do(self.ledger.take_back(outcomes, session=None, why="retry")) == len(taken)
+        self.past.clear()
+        for number in taken:
+            del self.outcomes[number]  # and a maybe stays one, or nobody learns that it was sent again
+
+    @rule(number=st.integers(1, 12))
+    def protect(self, number: int) -> None:
+        self.protected.add(f"u{number}")
+        self.do(self.ledger.protect(frozenset({f"u{number}"})))
+
+    @rule(data=st.data())
+    def kill(self, data: st.DataObject) -> None:
+        """What is on the disk now, and was not flushed, is all that the next process gets."""
+        torn = data.draw(st.lists(st.sampled_from(sorted(self.flying)), unique=True)) if self.flying else []
+        for number in torn:
+            self.ledger.record(result(self.flying[number]))
+        self.copies += 1
+        copy = RunFolder(self.home / f"copy-{self.copies}")
+        shutil.copytree(self.folder.path, copy.path)
+        self.do(self.ledger.aclose())
+        self.folder = copy
+        self.maybe |= set(self.flying)
+        self.flying.clear()
+        self.past.clear()
+        assert facts(self.folder).state is RunState.INTERRUPTED
+        self.open()
+
+    @rule()
+    def leave_and_resume(self) -> None:
+        self.ledger.give_back([unfinished(row) for row in self.flying.values()])
+        self.flying.clear()
+        self.past.clear()
+        self.do(self.ledger.end_session(RunState.INTERRUPTED))
+        self.do(self.ledger.aclose())
+        self.open()
+
+    @invariant()
+    def it_adds_up(self) -> None:
+        verify(self.folder)
+        known = facts(self.folder)
+        assert sum(known.outcomes.values()) == known.rows == self.rows
+        assert known.calls == sum(self.requests.values())
+        assert known.retries == known.calls - sum(1 for requests in self.requests.values() if requests)
+        rows = list(report_rows(self.folder))
+        assert [row.number for row in rows] == list(range(1, self.rows + 1))
+        for row in rows:
+            assert row.outcome == self.outcomes.get(row.number, Outcome.PENDING)
+            assert row.requests == self.requests[row.number]
+        pending_maybe = {row.number for row in rows if row.outcome is Outcome.PENDING and row.sent == "maybe"}
+        assert pending_maybe == {n for n in self.maybe | set(self.flying) if n not in self.outcomes}
+
+    def teardown(self) -> None:
+        if hasattr(self, "loop"):
+            self.do(self.ledger.aclose())
+            self.do(self.loop.shutdown_default_executor())
+            self.loop.close()
+            shutil.rmtree(self.home)
+
+
+Ledgers.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
+TestLedgers = Ledgers.TestCase
