@@ -5,67 +5,153 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import json
+import math
 import os
 import re
 import traceback
 from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote
 
 import structlog
 
+from worker.errors import ConfigurationError
+
 _REDACTED: Final = "[redacted]"
-_IDENTIFIERS: Final = frozenset({"user_id", "identifier_id"})
-_SECRET_NAME: Final = re.compile(r"api.?key|authorization|password|secret|token|cookie", re.IGNORECASE)
-_URL_LOGIN: Final = re.compile(r"(?<=://)[^/@\s]+@")
+_IDENTIFIERS: Final = frozenset({"user_id", "user_ids", "identifier_id", "identifier_ids"})
+_SECRET_NAME: Final = re.compile(
+    r"api.?key|authorization|passw(or)?d|secret|token(?!s)|cookie|credential", re.IGNORECASE
+)
+_SECRET_HEADER: Final = re.compile(
+    r"((?:x-api-key|(?:proxy-)?authorization|(?:set-)?cookie)\\*[\"']?\s*[:=,]).*", re.IGNORECASE
+)
+_URL_LOGIN: Final = re.compile(r"(?<=://)\S+@")
+_ESCAPE: Final = re.compile(r"%([0-9a-f]{2})|\\+x([0-9a-f]{2})|\\+u00([0-9a-f]{2})", re.IGNORECASE)
+_ESCAPED_TIMES: Final = 4
+_SHORTEST_ENCODED: Final = 8
+"""Characters of base64 from which on they are taken for the key and not for a part of some word."""
+
 _SHOWN: Final = 4
+_SHOWN_FROM: Final = 12
 _DEEPEST: Final = 12
 
 Event = MutableMapping[str, Any]
 
 
 class Redactor:
-    """Takes a key out of log events: its plain form and what URLs, JSON, base64 and bytes make of it.
+    """Takes a key out of log events, in whatever form: escaped, percent-encoded, base64, hexadecimal.
 
     Args:
         key: The secret; empty for none.
     """
 
     def __init__(self, key: str) -> None:
-        forms = {
-            key,
-            quote(key, safe=""),
-            quote_plus(key),
-            repr(key)[1:-1],
-            base64.b64encode(key.encode()).decode().rstrip("="),
-            base64.urlsafe_b64encode(key.encode()).decode().rstrip("="),
-            key.encode().hex(),
-        }
-        longest_first = sorted(filter(None, forms), key=len, reverse=True)
+        longest_first = sorted(_forms(key), key=len, reverse=True)
         self._forms = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE) if key else None
+        self._bare = _unescaped(key)
 
     def __call__(self, _logger: object, _method: str, event: Event) -> Event:
-        """Return the event without the key; a processor of structlog."""
-        return {
-            self.text(str(name)): self._value(str(name), value, _DEEPEST) for name, value in event.items()
-        }
+        """Return the event without the key and with its identifiers masked; a processor of structlog."""
+        return self._mapping(event, _DEEPEST)
 
     def text(self, text: str) -> str:
-        """Return `text` without the key and without logins in URLs."""
-        clean = _URL_LOGIN.sub(f"{_REDACTED}@", text)
-        return clean if self._forms is None else self._forms.sub(_REDACTED, clean)
+        """Return `text` without the key, without logins in URLs and without values of secret headers."""
+        clean = _SECRET_HEADER.sub(rf"\1 {_REDACTED}", _URL_LOGIN.sub(f"{_REDACTED}@", text))
+        if self._forms is None:
+            return clean
+        clean = self._forms.sub(_REDACTED, clean)
+        # Half escaped, or more than once: there is no telling where in the text it stands.
+        return _REDACTED if self._bare and self._bare in _unescaped(clean) else clean
+
+    def _mapping(self, values: Mapping[Any, object], depth: int) -> dict[str, object]:
+        return {
+            self.text(_as_text(name)): self._value(_as_text(name), each, depth)
+            for name, each in values.items()
+        }
 
     def _value(self, name: str, value: object, depth: int) -> object:
+        if value is None or isinstance(value, bool):
+            return value
         if _SECRET_NAME.search(name):
             return _REDACTED
-        if depth > 0 and isinstance(value, Mapping):
-            return {self.text(str(k)): self._value(str(k), each, depth - 1) for k, each in value.items()}
-        if depth > 0 and isinstance(value, list | tuple | set | frozenset):
-            return [self._value("", each, depth - 1) for each in value]
-        text = _as_text(value)
-        clean = self.text(text)
-        return value if clean == text and isinstance(value, bool | int | float | None) else clean
+        if isinstance(value, Mapping | list | tuple | set | frozenset):
+            return self._inside(name, value, depth - 1)
+        if name in _IDENTIFIERS:
+            return self.text(mask(_as_text(value)))
+        clean = self.text(_as_text(value))
+        is_number = isinstance(value, int | float) and math.isfinite(value)
+        return value if is_number and clean == _as_text(value) else clean
+
+    def _inside(self, name: str, values: Any, depth: int) -> object:
+        """Return a collection's clean copy; `name` is what the whole is called."""
+        if depth == 0:
+            return "[too deep]"
+        if isinstance(values, Mapping):
+            return self._mapping(values, depth)
+        return [self._value(name, each, depth) for each in values]
+
+
+def mask(id_: str) -> str:
+    """Return of an id its beginning and a short digest.
+
+    The digest lets one find a row's lines without the log holding anybody's id.
+    """
+    digest = hashlib.sha256(id_.encode("utf-8", "backslashreplace")).hexdigest()[:8]
+    shown = id_[:_SHOWN] if len(id_) >= _SHOWN_FROM else ""
+    return f"{shown}…({digest})"
+
+
+@contextlib.contextmanager
+def configure(log_file: Path, *, key: str) -> Iterator[structlog.typing.FilteringBoundLogger]:
+    """Yield the logger of a run, which appends JSON lines to `log_file` (mode 0600) until the block ends.
+
+    Raises:
+        ConfigurationError: The file cannot be opened.
+    """
+    try:
+        descriptor = os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The log {log_file} cannot be opened: {error.strerror}. Make its folder writable, then run again."
+        ) from error
+    with os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace", buffering=1) as file:
+        os.fchmod(descriptor, 0o600)  # it may be there already, with another mode
+        yield structlog.wrap_logger(
+            structlog.PrintLogger(file),
+            processors=[
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                structlog.processors.format_exc_info,
+                Redactor(key),
+                structlog.processors.JSONRenderer(ensure_ascii=False),
+            ],
+            wrapper_class=structlog.make_filtering_bound_logger("info"),
+            cache_logger_on_first_use=True,
+        )
+
+
+def _forms(key: str) -> set[str]:
+    """Return how `key` may be written: plain, escaped, percent-encoded, hexadecimal, base64."""
+    raw = key.encode("utf-8", "backslashreplace")
+    forms = {key, quote(raw, safe=""), repr(key)[1:-1], json.dumps(key)[1:-1], raw.hex()}
+    for shift in range(3):  # base64 looks different for each position that bytes before the key may give it
+        encoded = base64.b64encode(bytes(shift) + raw)
+        inner = encoded[math.ceil(shift * 8 / 6) : (shift + len(raw)) * 8 // 6].decode()
+        if len(inner) >= _SHORTEST_ENCODED:
+            forms |= {inner, inner.replace("+", "-").replace("/", "_")}
+    return forms - {""}
+
+
+def _unescaped(text: str) -> str:
+    """Return `text` in lower case with every percent and backslash escape resolved, however often it was made."""
+    for _ in range(_ESCAPED_TIMES):
+        plain = _ESCAPE.sub(lambda match: chr(int(match[match.lastindex or 0], 16)), text)
+        if plain == text:
+            break
+        text = plain
+    return text.replace("\\", "").lower()
 
 
 def _as_text(value: object) -> str:
@@ -74,35 +160,3 @@ def _as_text(value: object) -> str:
     if isinstance(value, BaseException):
         return "".join(traceback.format_exception(value))
     return str(value)
-
-
-def mask(_logger: object, _method: str, event: Event) -> Event:
-    """Show of an identifier only its beginning and a short digest; a processor of structlog.
-
-    The digest lets one find a row's lines without the log holding anybody's id.
-    """
-    for name in _IDENTIFIERS & event.keys():
-        id_ = str(event[name])
-        digest = hashlib.sha256(id_.encode("utf-8", "backslashreplace")).hexdigest()[:8]
-        event[name] = f"{id_[:_SHOWN]}…({digest})"
-    return event
-
-
-@contextlib.contextmanager
-def configure(log_file: Path, *, key: str) -> Iterator[structlog.typing.FilteringBoundLogger]:
-    """Yield the logger of a run, which appends JSON lines to `log_file` (mode 0600) until the block ends."""
-    descriptor = os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    with os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace", buffering=1) as file:
-        yield structlog.wrap_logger(
-            structlog.PrintLogger(file),
-            processors=[
-                structlog.processors.add_log_level,
-                structlog.processors.TimeStamper(fmt="iso", utc=True),
-                mask,
-                structlog.processors.format_exc_info,
-                Redactor(key),
-                structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
-            ],
-            wrapper_class=structlog.make_filtering_bound_logger("info"),
-            cache_logger_on_first_use=True,
-        )
