@@ -23,6 +23,8 @@ from worker.model import InputRow
 
 _OBJECT_SUFFIXES: Final = frozenset({".jsonl", ".ndjson"})
 _PACKED_SUFFIXES: Final = frozenset({".gz", ".zst"})
+_SHAPE_FAULTS: Final = frozenset({"wrong_column_count", "broken_quoting", "undecodable"})
+"""Faults after which a row of a report is not what the input's row was."""
 _SHOWN_SURPLUS_CHARS: Final = 200
 
 _Tidy = Callable[[list[str]], list[str]]
@@ -115,6 +117,8 @@ def _open_delimited(stored: StoredFile, text: Text, encoding: str, options: Inpu
     parser = RecordParser(sample.delimiter, len(header), line=text.skipped + before)
     first = Block(text.head.lines[before:], text.head.suspect, text.head.cut)
     records = parser.records(itertools.chain([first], text.rest))
+    if report and "_error_code" in header:
+        records = _still_broken(records, header.index("_error_code"))
     rows = _limited(_rows(records, len(header), ids, tidy), options.max_rows, stored.name)
     dialect = {"format": "csv", "delimiter": sample.delimiter, "encoding": encoding}
     return Table(stored, columns, ids, dialect, rows)
@@ -181,6 +185,21 @@ def _rows(
         elif fault or len(raw_cells) > 1 or raw_cells[0].strip():
             number += 1
             yield _invalid(number, line, raw_cells, fault or _miscounted(raw_cells, width), (ids, tidy))
+
+
+def _still_broken(records: Iterator[Record], code_index: int) -> Iterator[Record]:
+    """Keep rows of a report invalid whose cells may stand in the wrong columns or are not what they were.
+
+    A report has as many cells in each row as its header: a row that once had more or fewer looks sound in it, and
+    calling it could call somebody else.
+    """
+    for line, cells, fault in records:
+        code = cells[code_index] if fault is None and code_index < len(cells) else ""
+        if code in _SHAPE_FAULTS:
+            message = "the run that wrote this file found it broken; mend the row and empty its _error_code"
+            yield line, cells, Fault(code, message)
+        else:
+            yield line, cells, fault
 
 
 def _invalid(

@@ -341,3 +341,16 @@ def test_the_digest_is_not_there_before_the_end(tmp_path: Path) -> None:
         _ = table.sha256
     assert table.dialect["delimiter"] == ","
     assert table.dialect["compression"] == "none"
+
+
+def test_a_row_that_a_report_had_to_reshape_stays_invalid_until_it_is_mended(tmp_path: Path) -> None:
+    path = tmp_path / "failed.csv"
+    header = "user_id,identifier_id,_row,_outcome,_error_code\n"
+    path.write_text(
+        header + "u1,i1,1,invalid,wrong_column_count\nu2,i2,2,invalid,\nu3,i3,3,refused,http_409\n"
+    )
+    with open_table(path, InputOptions()) as table:
+        rows = list(table.rows())
+    assert [row.error_code for row in rows] == ["wrong_column_count", "", ""]
+    assert "empty its _error_code" in rows[0].error_message
+    assert [row.cells for row in rows] == [["u1", "i1"], ["u2", "i2"], ["u3", "i3"]]
