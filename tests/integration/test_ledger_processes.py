@@ -159,7 +159,7 @@ def test_locks_hold_between_processes_and_fall_with_them(
 @pytest.mark.crash
 @pytest.mark.parametrize("seed", range(5))
 async def test_what_was_told_survives_a_kill_at_any_moment(tmp_path: Path, seed: int) -> None:
-    folder = plan(tmp_path, 300_000)
+    folder = plan(tmp_path, 100_000)
     with process(RECORDING, tmp_path) as child:
         told = [heard(child)]
         await asyncio.sleep(
@@ -178,7 +178,7 @@ async def test_what_was_told_survives_a_kill_at_any_moment(tmp_path: Path, seed:
         again = {row.number: row.maybe_sent for row in await ledger.claim(len(flying) + 10)}
     assert {number for number, maybe in again.items() if maybe} == flying
     assert not set(again) & done
-    assert sum(facts(folder).outcomes.values()) == 300_000
+    assert sum(facts(folder).outcomes.values()) == 100_000
 
 
 async def test_a_full_disk_stops_the_run_and_it_resumes_when_there_is_space(tmp_path: Path) -> None:

@@ -25,13 +25,14 @@ _NEAR: Final = 1.06
 """The search ends when the rate that met a 429 is within this factor."""
 _BELOW: Final = 0.99
 _DEEPEST_CUT: Final = 0.5
-_CREDIT_S: Final = 0.4
+_CREDIT_S: Final = 0.6
 """What a limiter may have saved up in a cool-down, as seconds of its limit; the first guess of a cut."""
 _LITTLE_S: Final = 0.1
 """The same for a limiter with a small burst."""
 _TELLING_S: Final = 0.3
 _DOUBT: Final = 1.04
 _LEAST_OF_KEPT_UP: Final = 0.97
+_CUT_IF_HELD: Final = 0.93
 _CUT_IF_TOLD: Final = 0.985
 _STEPS: Final = 8
 _BELOW_TOLD: Final = 0.98
@@ -180,14 +181,16 @@ class AdaptiveRate:
             self._search()
         elif likely * _BELOW > kept_up:
             self._met = min(met, likely * _DOUBT)
-            self._rate = likely * _BELOW
+            self._rate = min(likely * _BELOW, math.sqrt(kept_up * met))
         else:  # what seemed to be kept up may have lived on what the limiter had saved up
             self._met = max(likely, kept_up * _LEAST_OF_KEPT_UP)
             self._kept_up = self._rate = self._met * _BELOW
 
     def _cut(self, tried_s: float) -> None:
         """Come down from a rate of which no part is known to be allowed."""
-        deepest = _CUT_IF_TOLD if self._trusts_told and self._rate >= self._most else _DEEPEST_CUT
+        deepest = _DEEPEST_CUT if self._kept_up is None else _CUT_IF_HELD
+        if self._trusts_told and self._rate >= self._most:
+            deepest = _CUT_IF_TOLD
         self._trusts_told = False
         self._kept_up = None
         self._rate = self.rate_per_s * max(tried_s / (tried_s + _CREDIT_S), deepest)

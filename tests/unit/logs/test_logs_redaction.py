@@ -195,9 +195,10 @@ def test_no_disguise_of_the_key_reaches_the_log(
     whole = f"{before}{hidden}{after}" if isinstance(hidden, str) else hidden
     path = tmp_path_factory.getbasetemp() / "attacked.log"
     path.unlink(missing_ok=True)
+    in_the_event = f"attack {whole}"
     with logs.configure(path, key=key) as log:
         log.info("attack", value=whole, nested=[{"x": whole}])
-        log.info(f"attack {whole}")
+        log.info(in_the_event)
     for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
         event = json.loads(line)
         del event["timestamp"]

@@ -40,13 +40,15 @@ def simulate(
     latency_s: float = 0.01,
     concurrency: int = 32,
     seed: int = 1,
+    phase_s: float = 0.0,
 ) -> Seen:
     """Return what a server with a hidden `limit` sees of a client that always has another call to make.
 
-    Timers are late by up to a millisecond and latency varies by a fifth, both from `seed`.
+    The client starts `phase_s` into a window. Timers are late by up to a millisecond and latency varies by a
+    fifth, both from `seed`.
     """
     chance = random.Random(seed)
-    limiter = make_limiter(limit, 0.0)
+    limiter = make_limiter(limit, phase_s)
     now = 0.0
     governor = Governor(plan, 0.0, lambda: EPOCH + now)
     calls: list[tuple[float, bool]] = []
@@ -63,7 +65,7 @@ def simulate(
                 wake_at = now + max(wait_s, _SHORTEST_TIMER_S) + chance.random() * 0.001
                 break
             out_s, back_s = (latency_s * chance.uniform(0.4, 0.6) for _ in "ab")
-            answer = _answer(limiter, now + out_s)
+            answer = _answer(limiter, now + out_s + phase_s)
             calls.append((now + out_s, answer.status == 200))
             heapq.heappush(replies, (now + out_s + back_s, len(calls), answer))
     calls.sort()
