@@ -195,10 +195,10 @@ def test_no_disguise_of_the_key_reaches_the_log(
     whole = f"{before}{hidden}{after}" if isinstance(hidden, str) else hidden
     path = tmp_path_factory.getbasetemp() / "attacked.log"
     path.unlink(missing_ok=True)
-    in_the_event = f"attack {whole}"
     with logs.configure(path, key=key) as log:
         log.info("attack", value=whole, nested=[{"x": whole}])
-        log.info(in_the_event)
+        if isinstance(whole, str):
+            log.info(whole)
     for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
         event = json.loads(line)
         del event["timestamp"]
@@ -208,6 +208,6 @@ def test_no_disguise_of_the_key_reaches_the_log(
             assert not isinstance(hidden, str) or hidden not in told
 
 
-@given(st.text(max_size=60))
+@given(st.text(st.characters(exclude_characters="@:=,"), max_size=60))  # neither logins nor headers
 def test_what_holds_no_secret_stays_as_it_is(text: str) -> None:
     assert logs.Redactor("sk-0123456789-secret").text(text) == text
