@@ -1,51 +1,63 @@
 """Finds a server's hidden limit and stays just under it. Pure; the clock is passed in.
 
-A search between two rates: the highest that was kept up for a while and the lowest that met a 429. Without any
-429 the rate doubles from a low start (or stands at the ceiling); once the two are near each other it stays under
-the lower one, and asks for a little more now and then. Only the first 429 of an episode moves anything: an
-episode ends when a call is accepted again after the cool-down, so it cannot be drawn out by its own cool-downs.
+Without a ceiling the rate starts low and doubles until the first 429; under a ceiling it starts there. All 429s
+until a call is accepted again are one episode, and an episode moves the rate once:
+
+- Refused within two seconds: far too fast. A window of a second lets through at most what went in the last
+  second; the rate goes on some way below that, since a bucket had saved up and two windows may have had a share.
+- Refused while climbing: the climb passed the limit within the last window and a half. Go back so far, and climb
+  slowly next.
+- Refused while the rate is held: a little lower, or what was let through from one 429 to the next, whichever is
+  higher; after a long cool-down (a long window) the latter.
+
+After the slow climb the rate is held. After a minute of quiet it asks for a little more, each time more, so that
+a limit that was raised is found; a step that is refused is taken back.
 """
 
 from __future__ import annotations
 
 import collections
 import math
-from collections.abc import Iterable
 from typing import Final
 
 _START_PER_S: Final = 10.0
-_START_DOUBLES_S: Final = 0.35
+_DOUBLES_S: Final = 0.4
 _SLOWEST_PER_S: Final = 0.2
+"""A server, or a header, that asks for less does not stop the run."""
+_USED: Final = 0.4
+"""Share of the rate that must have gone in the last second before it rises; else something else limits it."""
 
-_KEPT_UP_S: Final = 1.5
-"""A rate that a server took for so long is one that it allows: longer than the usual window of a second."""
-_USED: Final = 0.7
-"""A rate was tried only if at least so much of it was used; else something else limits the calls."""
-_NEAR: Final = 1.06
-"""The search ends when the rate that met a 429 is within this factor."""
-_BELOW: Final = 0.99
-_DEEPEST_CUT: Final = 0.5
-_CREDIT_S: Final = 0.6
-"""What a limiter may have saved up in a cool-down, as seconds of its limit; the first guess of a cut."""
-_LITTLE_S: Final = 0.1
-"""The same for a limiter with a small burst."""
-_TELLING_S: Final = 0.3
-_DOUBT: Final = 1.04
-_LEAST_OF_KEPT_UP: Final = 0.97
-_CUT_IF_HELD: Final = 0.93
-_CUT_IF_TOLD: Final = 0.985
-_STEPS: Final = 8
+_TRIED_S: Final = 2.0
+"""A rate that was let through for so long passed at least one whole window of a second."""
+_FIRST_GUESS: Final = 0.65
+_NEXT_GUESS: Final = 0.82
+"""Shares of the last second's calls to go on with when the rate was far too high."""
+_DEEPEST_CUT: Final = 0.1
+
+_CLIMBS: Final = (0.12, 0.02)
+"""Shares by which the rate climbs each second: at first, and after that climb was refused."""
+_CLIMB_AFTER_S: Final = 1.0
+_PASSED_S: Final = 1.5
+"""So long before it is refused a climb may have passed the limit of a window."""
+_BELOW: Final = 0.993
+
+_SOON_CUT: Final = 0.9
+_SMALL_CUT: Final = 0.97
+_SMALLEST_CUT: Final = 0.985
+_QUIET_S: Final = 10.0
+"""A rate that was held so long was right, and a refusal hardly more than a mischance."""
+_LONG_COOL_DOWN_S: Final = 2.0
+
 _BELOW_TOLD: Final = 0.98
+_TOLD_TAKES_S: Final = 1.0
+"""A 429 this soon after a server named its limit answers the rate of before."""
 
-_PROBE_AFTER_S: Final = 10.0
-_LONGEST_PROBE_AFTER_S: Final = 30.0
+_PROBE_AFTER_S: Final = 60.0
 _PROBE_STEP: Final = 0.01
 _PROBE_GROWS: Final = 1.5
 _LARGEST_PROBE_STEP: Final = 0.25
 
-_TROUBLE_CUT: Final = 0.7
-_DEEPEST_TROUBLE: Final = 0.35
-_TROUBLE_EPISODE_S: Final = 2.0
+_GRAINS: Final = 50
 
 
 class AdaptiveRate:
@@ -53,168 +65,143 @@ class AdaptiveRate:
 
     Args:
         ceiling_per_s: Never above this, and the first guess; None to start low and find out.
-        now: Monotonic seconds.
+        now: Monotonic seconds, as everywhere below.
     """
 
     def __init__(self, ceiling_per_s: float | None, now: float) -> None:
         self._ceiling = math.inf if ceiling_per_s is None else ceiling_per_s
         self._rate = _START_PER_S if ceiling_per_s is None else ceiling_per_s
-        self._kept_up: float | None = None
-        """Highest rate that the server allowed, as far as is known."""
-        self._met: float | None = None
-        """Lowest rate that met a 429 lately, or None before the first."""
-        self._told = math.inf
-        self._trusts_told = False
-        self._step_at = now
-        """When the present rate began to be used: ahead of now in a cool-down."""
-        self._accepted = 0
-        """Calls accepted since then."""
-        self._steps: collections.deque[tuple[float, float]] = collections.deque(maxlen=_STEPS)
-        """Rate and seconds of the steps since the last cool-down."""
+        self._climb: int | None = None
+        """Which of `_CLIMBS` is under way: None before the first 429, their number while the rate is held."""
+        self._told = self._belied = math.inf
+        """The limit that the server names, and one that it named and did not keep."""
+        self._told_at = -math.inf
+        self._went = _LastSecond()
+        self._accepted_since = 0
+        """Calls accepted since the last cool-down ended."""
+        self._refused_at = self._resumed_at = self._moved_at = now
+        """When the last episode began, when its cool-down ended (ahead of now during one), and when the rate
+        was last moved or found unused."""
+        self._soon = False
+        """Whether the last episode began within `_TRIED_S`."""
+        self._before_probe = math.inf
         self._probe_step = _PROBE_STEP
-        self._probe_after_s = _PROBE_AFTER_S
-        self._slowed = 1.0
-        self._slowed_at = now
-
-    @property
-    def why(self) -> str:
-        """Why the rate is what it is, in a few words; empty while nothing but the ceiling limits it."""
-        if self._slowed < 1.0:
-            return "slower while the server has trouble"
-        if self._told < min(self._ceiling, self._rate):
-            return "just below what the server says it allows"
-        if self._met is not None:
-            return "just below what the server allows"
-        return "looking for the server's limit" if self._ceiling == math.inf else ""
-
-    def accepted(self, now: float) -> None:
-        """Count a call that the server took; those that come back in a cool-down went before it."""
-        if now >= self._step_at:
-            self._accepted += 1
 
     @property
     def rate_per_s(self) -> float:
         """The rate for now."""
-        return max(min(self._rate * self._slowed, self._most), _SLOWEST_PER_S)
+        return max(min(self._rate, self._most), min(_SLOWEST_PER_S, self._ceiling))
+
+    @property
+    def why(self) -> str:
+        """Why the rate is what it is, in a few words; empty while nothing but the ceiling limits it."""
+        if self._most < self._ceiling and self._most <= self._rate:
+            return "just below what the server says it allows"
+        if self._climb is not None and self._rate < self._ceiling:
+            return "just below what the server allows"
+        return "looking for the server's limit" if self._ceiling == math.inf else ""
+
+    def set_ceiling(self, ceiling_per_s: float | None) -> None:
+        """Keep another ceiling from now on; a limit that was found stays found."""
+        self._ceiling = math.inf if ceiling_per_s is None else ceiling_per_s
+        if self._climb is None and ceiling_per_s is not None:
+            self._rate = ceiling_per_s
+
+    def accepted(self, now: float) -> None:
+        """Count a call that was not answered 429."""
+        self._went.add(now)
+        if now >= self._resumed_at:  # else it went before the cool-down
+            self._accepted_since += 1
 
     def advance(self, now: float) -> None:
-        """Let time pass; call it some times a second while calls go out."""
-        if self._slowed < 1.0 and now - self._slowed_at > _TROUBLE_EPISODE_S:
-            self._slowed = min(1.0, self._slowed / _TROUBLE_CUT)
-            self._slowed_at = now
-        tried_s = now - self._step_at
-        if tried_s < self._patience_s():
-            return
-        if self._slowed == 1.0 and self._accepted >= _USED * tried_s * self.rate_per_s:
-            self._raise()
-        self._note_step(now)
-        self._begin_step(now)
+        """Let time pass; call it some ten times a second while calls go out."""
+        passed_s = now - self._moved_at
+        if self._rate >= self._most or not self._is_used(now):
+            self._moved_at = max(self._moved_at, now)
+        elif self._climb is None:
+            self._move_to(self._rate * 2.0 ** (passed_s / _DOUBLES_S), now)
+        elif self._climb < len(_CLIMBS):
+            if now - self._resumed_at >= _CLIMB_AFTER_S:
+                self._move_to(self._rate * (1.0 + _CLIMBS[self._climb] * passed_s), now)
+        elif passed_s > _PROBE_AFTER_S:
+            self._before_probe = self._rate
+            self._move_to(self._rate * (1.0 + self._probe_step), now)
+            self._probe_step = min(self._probe_step * _PROBE_GROWS, _LARGEST_PROBE_STEP)
 
     def throttled(self, now: float, resume_at: float) -> None:
-        """Learn from a 429; nothing goes before `resume_at`. Only the first of an episode cuts the rate."""
-        if self._met is not None and not self._accepted:
-            self._step_at = resume_at
-            return
-        self._note_step(now)
-        self._met = self.rate_per_s
-        if self._kept_up is not None and self._kept_up < self._met:
-            self._narrow(self._kept_up, self._met, now - self._step_at)
-        else:
-            self._cut(now - self._step_at)
-        self._steps.clear()
-        self._begin_step(resume_at)
+        """Learn from a 429; nothing goes before `resume_at`. Only the first of an episode moves the rate."""
+        if now >= self._resumed_at and self._accepted_since:
+            rate, tried_s = self.rate_per_s, now - self._resumed_at
+            self._rate = max(self._estimate(rate, tried_s, now, resume_at - now), _SLOWEST_PER_S)
+            self._refused_at = now
+            self._accepted_since = 0
+            self._before_probe = math.inf
+            self._probe_step = _PROBE_STEP
+        self._resumed_at = self._moved_at = resume_at
 
-    def told(self, limit_per_s: float) -> None:
-        """Heed a limit that the server names: never above it, and after a 429 the next guess."""
-        if limit_per_s == self._told:
-            return
-        self._told = limit_per_s
-        self._trusts_told = True
-        if self._met is not None and self._most < self._met:
-            self._rate = self._most
-
-    def troubled(self, now: float) -> None:
-        """Give way to a server in trouble (5xx, time-outs), once an episode; the rate comes back by itself."""
-        if self._slowed == 1.0 or now - self._slowed_at > _TROUBLE_EPISODE_S / 2:
-            self._slowed = max(self._slowed * _TROUBLE_CUT, _DEEPEST_TROUBLE)
-            self._slowed_at = now
+    def told(self, limit_per_s: float, now: float) -> None:
+        """Heed a limit that the server names: rise up to just below it, until a 429 belies it."""
+        if limit_per_s not in (self._belied, self._told):
+            self._told, self._told_at = limit_per_s, now
 
     @property
     def _most(self) -> float:
         return min(self._ceiling, self._told * _BELOW_TOLD)
 
-    def _patience_s(self) -> float:
-        if self._met is None:
-            return _START_DOUBLES_S
-        return _KEPT_UP_S if self._met > self._rate * _NEAR else self._probe_after_s
+    def _move_to(self, rate_per_s: float, now: float) -> None:
+        self._rate = min(rate_per_s, self._most)
+        self._moved_at = now
 
-    def _raise(self) -> None:
-        """Go on from a rate that was kept up."""
-        if self._rate >= self._most:
-            return
-        if self._met is None:
-            self._rate = min(self._rate * 2, self._most)
-        elif self._met > self._rate * _NEAR:
-            self._kept_up = self._rate
-            self._search()
-        else:
-            self._kept_up = self._rate
-            self._rate *= 1.0 + self._probe_step
-            self._met = max(self._met, self._rate)
-            self._probe_step = min(self._probe_step * _PROBE_GROWS, _LARGEST_PROBE_STEP)
-            self._probe_after_s = min(self._probe_after_s * _PROBE_GROWS, _LONGEST_PROBE_AFTER_S)
+    def _is_used(self, now: float) -> bool:
+        return now > self._resumed_at and self._went.count(now) >= _USED * self._rate
 
-    def _search(self) -> None:
-        """Try half-way between what was kept up and what met a 429, or stay just below the one if they are near."""
-        assert self._kept_up is not None
-        assert self._met is not None
-        if self._met <= self._kept_up * _NEAR:
-            self._rate = self._kept_up * _BELOW
-        else:
-            self._rate = math.sqrt(self._kept_up * self._met)
+    def _estimate(self, rate: float, tried_s: float, now: float, cool_down_s: float) -> float:
+        """Return the rate to go on with after `rate` was refused, and begin the climb that fits it."""
+        if rate <= self._told < math.inf:
+            if now - self._told_at < _TOLD_TAKES_S:
+                return self._rate
+            self._belied, self._told = self._told, math.inf
+        soon_before, self._soon = self._soon, tried_s < _TRIED_S
+        last_second = self._went.count(now)
+        if self._soon and self._climb and not soon_before:  # the limit was nearly known
+            return min(max(last_second, _SOON_CUT * rate), rate) * _SMALL_CUT
+        if self._soon or self._climb is None:
+            guess = _FIRST_GUESS if self._climb is None else _NEXT_GUESS
+            self._climb = 0
+            return max(min(guess * last_second, rate), rate * _DEEPEST_CUT)
+        if self._climb < len(_CLIMBS):
+            climbed = 1.0 + _CLIMBS[self._climb] * min(tried_s, _PASSED_S)
+            self._climb += 1
+            return rate / climbed * _BELOW
+        return min(self._held(rate, tried_s, now, cool_down_s), self._before_probe)
 
-    def _narrow(self, kept_up: float, met: float, tried_s: float) -> None:
-        """Draw in from above: `met` was refused after so many seconds, `kept_up` was not."""
-        self._probe_step = _PROBE_STEP
-        likely = _limit_from(self._steps)
-        if tried_s < _TELLING_S:
-            self._search()
-        elif likely * _BELOW > kept_up:
-            self._met = min(met, likely * _DOUBT)
-            self._rate = min(likely * _BELOW, math.sqrt(kept_up * met))
-        else:  # what seemed to be kept up may have lived on what the limiter had saved up
-            self._met = max(likely, kept_up * _LEAST_OF_KEPT_UP)
-            self._kept_up = self._rate = self._met * _BELOW
-
-    def _cut(self, tried_s: float) -> None:
-        """Come down from a rate of which no part is known to be allowed."""
-        deepest = _DEEPEST_CUT if self._kept_up is None else _CUT_IF_HELD
-        if self._trusts_told and self._rate >= self._most:
-            deepest = _CUT_IF_TOLD
-        self._trusts_told = False
-        self._kept_up = None
-        self._rate = self.rate_per_s * max(tried_s / (tried_s + _CREDIT_S), deepest)
-
-    def _note_step(self, now: float) -> None:
-        self._steps.append((self.rate_per_s, max(now - self._step_at, 0.0)))
-
-    def _begin_step(self, at: float) -> None:
-        self._step_at = at
-        self._accepted = 0
+    def _held(self, rate: float, tried_s: float, now: float, cool_down_s: float) -> float:
+        """Return the rate to go on with after one that was held was refused."""
+        let_through_per_s = self._accepted_since / (now - self._refused_at)
+        if cool_down_s > _LONG_COOL_DOWN_S:
+            return let_through_per_s
+        return max(let_through_per_s, rate * (_SMALLEST_CUT if tried_s > _QUIET_S else _SMALL_CUT))
 
 
-def _limit_from(steps: Iterable[tuple[float, float]]) -> float:
-    """Return the limit that a limiter with little saved up would have that refused at the end of these steps.
+class _LastSecond:
+    """Counts the calls of the last second in small grains of time."""
 
-    Above its limit `L` a step drains `(rate - L) * seconds`; all that was saved up, `_LITTLE_S * L`, was gone.
+    def __init__(self) -> None:
+        self._grain = 0
+        self._counts = collections.deque([0] * _GRAINS, maxlen=_GRAINS)
 
-    Args:
-        steps: Rate and seconds of each step since the last cool-down; at least one.
-    """
-    calls, seconds = 0.0, _LITTLE_S
-    for rate, lasted_s in sorted(steps, reverse=True):
-        if calls > rate * seconds:
-            break
-        calls += rate * lasted_s
-        seconds += lasted_s
-    return calls / seconds
+    def add(self, now: float) -> None:
+        """Count one."""
+        self._roll(now)
+        self._counts[-1] += 1
+
+    def count(self, now: float) -> int:
+        """Return how many there were."""
+        self._roll(now)
+        return sum(self._counts)
+
+    def _roll(self, now: float) -> None:
+        grain = int(now * _GRAINS)
+        if grain > self._grain:
+            self._counts.extend([0] * min(grain - self._grain, _GRAINS))
+            self._grain = grain

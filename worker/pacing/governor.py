@@ -25,6 +25,12 @@ _LONGEST_COOL_DOWN_S: Final = 30.0
 _RAMP_FROM: Final = 0.1
 _RAMP_UNLIMITED_PER_S: Final = 500.0
 _RAMP_UNTIL_PER_S: Final = 10_000.0
+_USUAL_TROUBLE: Final = 0.1
+"""A share of attempts in transient trouble up to which the rate stays as it is."""
+_SLOWS_BY: Final = 1.5
+"""Share of the rate that goes for each share in trouble beyond that: at the brink of an outage 0.4 is left."""
+_LONGEST_WINDOW_S: Final = 60.0
+"""A quota of a longer window says nothing of a pace: a run may be over before it is used up."""
 _ADAPT_EVERY_S: Final = 0.1
 _LOOKS_AT_FIRST: Final = 8
 """So many first answers are all looked at for rate-limit headers."""
@@ -66,6 +72,8 @@ class Governor:
         self._paused = False
         self._idle_since: float | None = None
         self._idle_s = 0.0
+        self._longest_reset_s = 0.0
+        """Where a server names a quota and no window: the window is at least this long."""
         self._looks = _LOOKS_AT_FIRST
         self._until_look = 1
         self._adapt(now)
@@ -94,24 +102,24 @@ class Governor:
             self._accepted_since = True
         if self._adaptive is None:
             return
-        if troubled:
-            self._adaptive.troubled(now)
-        else:
-            self._adaptive.accepted(now)
+        self._adaptive.accepted(now)
         self._until_look -= 1
         if not self._until_look:
-            self._look(reply)
+            self._look(reply, now)
 
     def lost(self, now: float) -> None:
         """Say that the last call in flight ended with nothing to learn from."""
         self.outage.lost(now)
 
     def set_rate(self, plan: RatePlan, now: float) -> None:
-        """Keep another rate from now on; the slot that was taken last still counts."""
+        """Keep another rate from now on; the slot that was taken last and a limit that was found still count."""
         self._plan = plan
-        self._adaptive = AdaptiveRate(plan.ceiling_per_s, now) if plan.adaptive else None
-        self._ramp = None
-        self._looks, self._until_look = _LOOKS_AT_FIRST, 1
+        if not plan.adaptive:
+            self._adaptive = None
+        elif self._adaptive is None:
+            self._adaptive = AdaptiveRate(plan.ceiling_per_s, now)
+        else:
+            self._adaptive.set_ceiling(plan.ceiling_per_s)
         self._adapt(now)
 
     def pause(self, now: float, *, paused: bool) -> None:
@@ -125,7 +133,9 @@ class Governor:
 
     def rate_per_s(self, now: float) -> float | None:
         """Return the rate in force, or None for no limit; cool-downs, outages and pauses apart."""
-        limit = self._plan.ceiling_per_s if self._adaptive is None else self._adaptive.rate_per_s
+        limit = self._plan.ceiling_per_s
+        if self._adaptive is not None:
+            limit = self._adaptive.rate_per_s * self._slowed(now)
         if self._ramp is None:
             return limit
         return self._ramp.rate(now) if limit is None else min(limit, self._ramp.rate(now))
@@ -140,9 +150,11 @@ class Governor:
             return f"cooling down for {self._resume_at - now:.1f} s"
         if self._ramp is not None:
             return "starting up again after an outage"
-        if self._adaptive is not None and self._adaptive.why:
-            return self._adaptive.why
-        return "as asked for"
+        if self._adaptive is None:
+            return "as asked for"
+        return (
+            "slower while the server has trouble" if self._slowed(now) < 1.0 else self._adaptive.why
+        ) or "as asked for"
 
     def _take_probe(self, now: float) -> float:
         wait_s = self.outage.probe_at - now
@@ -162,7 +174,7 @@ class Governor:
 
     def _adapt(self, now: float) -> None:
         """Bring the schedule up to the rate in force."""
-        if self._adaptive is not None:
+        if self._adaptive is not None and self._slowed(now) == 1.0:
             self._adaptive.advance(now)
         if self._ramp is not None:
             limit = self._plan.ceiling_per_s if self._adaptive is None else self._adaptive.rate_per_s
@@ -172,13 +184,21 @@ class Governor:
         moves = self._adaptive is not None or self._ramp is not None
         self._adapt_at = now + _ADAPT_EVERY_S if moves else math.inf
 
-    def _look(self, reply: Reply) -> None:
+    def _look(self, reply: Reply, now: float) -> None:
         """Look for rate-limit headers: in each of the first answers, then in one of many."""
         self._looks = max(self._looks - 1, 0)
         self._until_look = 1 if self._looks else _LOOK_EVERY
         limit = server_limit(reply.headers, self._wall()) if isinstance(reply, Answer) else None
-        if limit is not None and limit.per_s is not None and self._adaptive is not None:
-            self._adaptive.told(limit.per_s)
+        if limit is None or limit.quota is None or self._adaptive is None:
+            return
+        self._longest_reset_s = max(self._longest_reset_s, limit.reset_s or 0.0)
+        window_s = limit.window_s or self._longest_reset_s
+        if 0.0 < window_s <= _LONGEST_WINDOW_S:
+            self._adaptive.told(limit.quota / window_s, now)
+
+    def _slowed(self, now: float) -> float:
+        """Return the share of the rate that a server with some trouble, short of an outage, is given."""
+        return 1.0 - _SLOWS_BY * max(self.outage.share(now) - _USUAL_TROUBLE, 0.0)
 
     def _cool_down(self, now: float, asked_s: float) -> None:
         """Hold everybody until the tenant may be called again; `resume_at` only ever moves later (promise 5)."""

@@ -35,19 +35,12 @@ class ServerLimit:
     Attributes:
         quota: Calls in a window.
         window_s: Length of the window.
-        remaining: Calls left in the present window.
         reset_s: Seconds until the present window ends.
     """
 
     quota: float | None = None
     window_s: float | None = None
-    remaining: float | None = None
     reset_s: float | None = None
-
-    @property
-    def per_s(self) -> float | None:
-        """The limit as a rate, or None where quota or window are unknown or no use."""
-        return self.quota / self.window_s if self.quota and self.window_s else None
 
 
 def retry_after_s(reply: Reply, wall: float | None = None) -> float:
@@ -79,20 +72,13 @@ def server_limit(headers: Mapping[str, str], wall: float) -> ServerLimit | None:
     if (structured := headers.get("RateLimit")) is not None:
         now = dict(_PARAMETER.findall(structured))
         quota = quota or _number(now.get("limit"))
-        remaining, reset = (
-            _number(now.get("r", now.get("remaining"))),
-            _number(now.get("t", now.get("reset"))),
-        )
-        return _limit(quota, window, remaining, reset, wall)
+        return _limit(quota, window, _number(now.get("t", now.get("reset"))), wall)
     for prefix in _PREFIXES:
-        limit, remaining, reset = (
-            _number(headers.get(prefix + name)) for name in ("Limit", "Remaining", "Reset")
-        )
-        if limit is not None or remaining is not None:
+        if (limit := _number(headers.get(f"{prefix}Limit"))) is not None:
             if window is None:
                 _, window = _policy(headers.get(f"{prefix}Limit", ""))
-            return _limit(limit, window, remaining, reset, wall)
-    return _limit(quota, window, None, None, wall)
+            return _limit(limit, window, _number(headers.get(f"{prefix}Reset")), wall)
+    return _limit(quota, window, None, wall)
 
 
 def _policy(text: str) -> tuple[float | None, float | None]:
@@ -111,13 +97,13 @@ def _policy(text: str) -> tuple[float | None, float | None]:
 
 
 def _limit(
-    quota: float | None, window_s: float | None, remaining: float | None, reset: float | None, wall: float
+    quota: float | None, window_s: float | None, reset: float | None, wall: float
 ) -> ServerLimit | None:
-    if quota is None and window_s is None and remaining is None and reset is None:
+    if quota is None and window_s is None and reset is None:
         return None
     if reset is not None:
         reset = min(max(reset - wall if reset >= _EPOCH_FROM else reset, 0.0), LONGEST_WAIT_S)
-    return ServerLimit(quota or None, window_s or None, remaining, reset)
+    return ServerLimit(quota or None, window_s or None, reset)
 
 
 def _number(text: str | None) -> float | None:

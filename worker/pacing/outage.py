@@ -8,6 +8,7 @@ from typing import Final
 
 WINDOW_S: Final = 10.0
 LEAST_ATTEMPTS: Final = 20
+_OUT_FROM: Final = 0.5
 _BUCKET_S: Final = 0.1
 _FIRST_PROBE_S: Final = 1.0
 _LONGEST_PROBE_S: Final = 15.0
@@ -48,7 +49,7 @@ class Outage:
         if not troubled:
             return False
         self._bucket_troubled += 1
-        if not self._is_out():
+        if self.share(now) < _OUT_FROM:
             return False
         self.since = now
         self._probe_wait_s = _FIRST_PROBE_S
@@ -67,6 +68,13 @@ class Outage:
         if self.probe_at == math.inf:
             self.probe_at = now
 
+    def share(self, now: float) -> float:
+        """Return the share of the last ten seconds' attempts that met trouble; 0 of fewer than 20."""
+        if now >= self._bucket_ends_at:
+            self._turn(now)
+        attempts = self._attempts + self._bucket_attempts
+        return (self._troubled + self._bucket_troubled) / attempts if attempts >= LEAST_ATTEMPTS else 0.0
+
     def _see_in_outage(self, now: float, *, troubled: bool, alone: bool) -> bool:
         if self.probe_at != math.inf:
             return False
@@ -78,10 +86,6 @@ class Outage:
             self._probe_wait_s = min(self._probe_wait_s * 2, _LONGEST_PROBE_S)
             self.probe_at = now + self._probe_wait_s
         return False
-
-    def _is_out(self) -> bool:
-        attempts = self._attempts + self._bucket_attempts
-        return attempts >= LEAST_ATTEMPTS and 2 * (self._troubled + self._bucket_troubled) >= attempts
 
     def _turn(self, now: float) -> None:
         """Begin another bucket and drop those that are older than the window."""

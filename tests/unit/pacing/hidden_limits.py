@@ -11,7 +11,7 @@ from worker.model import Answer
 from worker.pacing.governor import Governor
 from worker.pacing.plan import RatePlan
 from worker.sandbox.headers import rate_headers
-from worker.sandbox.limits import admit, make_limiter
+from worker.sandbox.limits import Limiter, admit, make_limiter
 from worker.sandbox.options import Limit
 
 EPOCH = 1_800_000_000.0
@@ -41,11 +41,12 @@ def simulate(
     concurrency: int = 32,
     seed: int = 1,
     phase_s: float = 0.0,
+    then: tuple[float, Limit] | None = None,
 ) -> Seen:
     """Return what a server with a hidden `limit` sees of a client that always has another call to make.
 
-    The client starts `phase_s` into a window. Timers are late by up to a millisecond and latency varies by a
-    fifth, both from `seed`.
+    The client starts `phase_s` into a window; from the moment in `then` on another limit holds. Timers are late
+    by up to a millisecond and latency varies by a fifth, both from `seed`.
     """
     chance = random.Random(seed)
     limiter = make_limiter(limit, phase_s)
@@ -64,6 +65,8 @@ def simulate(
             if wait_s:
                 wake_at = now + max(wait_s, _SHORTEST_TIMER_S) + chance.random() * 0.001
                 break
+            if then is not None and now >= then[0]:
+                limiter, then = make_limiter(then[1], now + phase_s), None
             out_s, back_s = (latency_s * chance.uniform(0.4, 0.6) for _ in "ab")
             answer = _answer(limiter, now + out_s + phase_s)
             calls.append((now + out_s, answer.status == 200))
@@ -72,7 +75,7 @@ def simulate(
     return Seen(calls)
 
 
-def _answer(limiter: object, at_s: float) -> Answer:
-    standings = admit([limiter], at_s)  # type: ignore[list-item]
+def _answer(limiter: Limiter, at_s: float) -> Answer:
+    standings = admit([limiter], at_s)
     ok = all(standing.wait_s == 0.0 for standing in standings)
     return Answer(200 if ok else 429, rate_headers(standings, EPOCH + at_s), b"")

@@ -1,0 +1,134 @@
+"""The line of those who wait for a turn: order, slots, and turns that nobody takes."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from multidict import CIMultiDict
+
+from worker.model import Answer
+from worker.pacing.pacer import AsyncPacer
+from worker.pacing.plan import RatePlan
+
+UNLIMITED = RatePlan(None, adaptive=False)
+OK = Answer(200, CIMultiDict(), b"")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def _settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_no_more_are_in_flight_than_there_are_slots_and_the_line_keeps_its_order() -> None:
+    pacer = AsyncPacer(UNLIMITED, concurrency=2)
+    went: list[int] = []
+
+    async def call(number: int) -> None:
+        assert await pacer.enter()
+        went.append(number)
+
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(5):
+            tasks.create_task(call(number))
+        await _settle()
+        assert went == [0, 1]
+        assert pacer.status().in_flight == 2
+        for _ in range(3):
+            pacer.leave(OK)
+        await _settle()
+        assert went == [0, 1, 2, 3, 4]
+    assert pacer.status().in_flight == 2
+
+
+async def test_a_turn_comes_when_its_slot_is_due() -> None:
+    clock = Clock()
+    pacer = AsyncPacer(RatePlan(100.0, adaptive=True), concurrency=10, clock=clock)
+    assert await pacer.enter()
+    turn = asyncio.ensure_future(pacer.enter())
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(turn), 0.03)  # the clock stands still: it is never due
+    clock.now += 0.01
+    assert await asyncio.wait_for(turn, 5.0)
+
+
+async def test_who_stops_waiting_takes_no_turn_from_the_others() -> None:
+    pacer = AsyncPacer(UNLIMITED, concurrency=1)
+    assert await pacer.enter()
+    first, second = (asyncio.ensure_future(pacer.enter()) for _ in "ab")
+    await _settle()
+    first.cancel()
+    await _settle()
+    pacer.leave(OK)
+    assert await asyncio.wait_for(second, 5.0)
+    assert pacer.status().in_flight == 1
+
+
+async def test_a_turn_that_comes_at_the_moment_of_giving_up_is_passed_on() -> None:
+    pacer = AsyncPacer(UNLIMITED, concurrency=1)
+    assert await pacer.enter()
+    first, second = (asyncio.ensure_future(pacer.enter()) for _ in "ab")
+    await _settle()
+    pacer.leave(OK)  # the first has its turn, and does not know it yet
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert await asyncio.wait_for(second, 5.0)
+    assert pacer.status().in_flight == 1
+
+
+async def test_a_pause_lets_nobody_go_until_it_ends() -> None:
+    pacer = AsyncPacer(UNLIMITED, concurrency=5)
+    pacer.pause()
+    turns = [asyncio.ensure_future(pacer.enter()) for _ in range(3)]
+    await _settle()
+    assert not any(turn.done() for turn in turns)
+    pacer.resume()
+    assert await asyncio.wait_for(asyncio.gather(*turns), 5.0) == [True] * 3
+
+
+async def test_another_rate_reaches_those_who_wait_already() -> None:
+    pacer = AsyncPacer(RatePlan(0.001, adaptive=True), concurrency=5)
+    assert await pacer.enter()
+    turn = asyncio.ensure_future(pacer.enter())
+    await _settle()
+    pacer.set_rate(UNLIMITED)
+    assert await asyncio.wait_for(turn, 5.0)
+
+
+async def test_a_closed_pacer_sends_everybody_away() -> None:
+    pacer = AsyncPacer(UNLIMITED, concurrency=1)
+    assert await pacer.enter()
+    turn = asyncio.ensure_future(pacer.enter())
+    await _settle()
+    pacer.close()
+    assert await turn is False
+    assert await pacer.enter() is False
+
+
+async def test_an_outage_whose_probe_is_given_up_asks_again() -> None:
+    clock = Clock()
+    pacer = AsyncPacer(UNLIMITED, concurrency=50, clock=clock)
+    for _ in range(20):
+        assert await pacer.enter()
+    for _ in range(20):
+        pacer.leave(Answer(503, CIMultiDict(), b""))
+    assert pacer.in_outage
+    clock.now += 1.0
+    assert await pacer.enter()
+    turn = asyncio.ensure_future(pacer.enter())
+    await _settle()
+    assert not turn.done()
+    pacer.leave(None)
+    assert await asyncio.wait_for(turn, 5.0)
+    pacer.leave(OK)
+    assert not pacer.in_outage
+    assert pacer.paused_s == 1.0

@@ -1,0 +1,201 @@
+"""Rate, cool-down, outage and pause in one, on a clock of numbers."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from multidict import CIMultiDict
+
+from worker.model import Answer, NoAnswer, Reply, Trouble
+from worker.pacing.governor import Governor
+from worker.pacing.plan import RatePlan
+
+FIXED = RatePlan(100.0, adaptive=True)
+AUTO = RatePlan(None, adaptive=True)
+UNLIMITED = RatePlan(None, adaptive=False)
+OK = Answer(200, CIMultiDict(), b"")
+ERROR = Answer(503, CIMultiDict(), b"")
+
+
+def _governor(plan: RatePlan = FIXED) -> Governor:
+    return Governor(plan, 0.0, lambda: 1_800_000_000.0)
+
+
+def _refusal(retry_after: str | None = None) -> Answer:
+    headers = {} if retry_after is None else {"Retry-After": retry_after}
+    return Answer(429, CIMultiDict(headers), b"")
+
+
+def _go(governor: Governor, reply: Reply, *, from_s: float, to_s: float) -> float:
+    """Take every turn in a span, each answered at once with `reply`; returns turns a second."""
+    now, turns = from_s, 0
+    while now < to_s:
+        wait_s = governor.take(now)
+        if wait_s == 0.0:
+            governor.learn(reply, now, alone=False)
+            turns += 1
+        now += max(wait_s, 1e-4)
+    return turns / (to_s - from_s)
+
+
+def test_a_429_holds_everybody_for_as_long_as_it_asks() -> None:
+    governor = _governor()
+    governor.learn(_refusal("5"), 10.0, alone=False)
+    assert governor.take(10.0) == 5.0
+    assert governor.take(14.0) == 1.0
+    assert governor.take(15.0) == 0.0
+
+
+def test_the_end_of_a_cool_down_only_ever_moves_later() -> None:
+    governor = _governor()
+    governor.learn(_refusal("5"), 10.0, alone=False)
+    governor.learn(_refusal("1"), 11.0, alone=False)
+    governor.learn(_refusal(), 12.0, alone=False)
+    assert governor.take(12.0) == 3.0
+    governor.learn(_refusal("9"), 12.0, alone=False)
+    assert governor.take(12.0) == 9.0
+
+
+def test_without_retry_after_it_waits_twice_as_long_each_time_nothing_was_accepted_between() -> None:
+    governor, now, waits = _governor(), 0.0, []
+    for _ in range(10):
+        governor.learn(_refusal(), now, alone=True)
+        waits.append(governor.take(now))
+        now += waits[-1]
+    assert waits == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30.0, 30.0])
+    governor.learn(OK, now, alone=True)
+    governor.learn(_refusal(), now + 1.0, alone=True)
+    assert governor.take(now + 1.0) == pytest.approx(0.2)
+
+
+def test_many_429s_of_one_burst_cut_the_rate_once() -> None:
+    governor = _governor()
+    _go(governor, OK, from_s=0.0, to_s=3.0)
+    for _ in range(50):
+        governor.learn(_refusal("1"), 3.0, alone=False)
+    once = _governor()
+    _go(once, OK, from_s=0.0, to_s=3.0)
+    once.learn(_refusal("1"), 3.0, alone=False)
+    assert governor.rate_per_s(4.0) == once.rate_per_s(4.0)
+    assert 50.0 < (governor.rate_per_s(4.0) or 0.0) < 100.0
+
+
+def test_a_rate_without_limit_heeds_cool_downs_and_learns_nothing() -> None:
+    governor = _governor(UNLIMITED)
+    governor.learn(_refusal("2"), 1.0, alone=False)
+    assert governor.take(1.5) == 1.5
+    assert [governor.take(3.0) for _ in range(500)] == [0.0] * 500
+    assert governor.rate_per_s(3.0) is None
+    assert governor.why(3.0) == "as asked for"
+
+
+def test_a_pause_holds_everybody_and_counts_as_idle() -> None:
+    governor = _governor()
+    governor.pause(1.0, paused=True)
+    assert governor.take(2.0) == math.inf
+    assert governor.why(2.0) == "paused by the operator"
+    governor.pause(4.0, paused=False)
+    assert governor.take(4.0) == 0.0
+    assert governor.paused_s(9.0) == 3.0
+
+
+def test_auto_rises_only_while_the_rate_is_used() -> None:
+    busy, idle = _governor(AUTO), _governor(AUTO)
+    _go(busy, OK, from_s=0.0, to_s=3.0)
+    for tenth in range(30):
+        idle.take(tenth / 10)
+        idle.learn(OK, tenth / 10, alone=True)
+    assert (busy.rate_per_s(3.0) or 0.0) > 200.0
+    assert (idle.rate_per_s(3.0) or 0.0) <= 25.0
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"RateLimit-Policy": '"default";q=50;w=1'},
+        {"X-RateLimit-Limit": "50", "X-RateLimit-Reset": "1"},
+        {"X-RateLimit-Limit": "500", "X-RateLimit-Reset": "1800000010"},
+    ],
+)
+def test_a_limit_that_the_server_names_is_kept_without_a_single_429(headers: dict[str, str]) -> None:
+    governor = _governor(AUTO)
+    told = Answer(200, CIMultiDict(headers), b"")
+    _go(governor, told, from_s=0.0, to_s=3.0)
+    assert _go(governor, told, from_s=3.0, to_s=13.0) == pytest.approx(49.0, rel=0.01)
+    assert governor.why(13.0) == "just below what the server says it allows"
+
+
+def test_a_quota_of_an_hour_does_not_pace_the_calls() -> None:
+    governor = _governor()
+    hourly = Answer(200, CIMultiDict({"RateLimit-Policy": '"hour";q=3600;w=3600'}), b"")
+    _go(governor, hourly, from_s=0.0, to_s=2.0)
+    assert governor.rate_per_s(2.0) == 100.0
+
+
+def test_a_limit_that_a_429_belies_is_not_believed_again() -> None:
+    governor = _governor(AUTO)
+    told = Answer(200, CIMultiDict({"RateLimit-Policy": '"default";q=50;w=1'}), b"")
+    _go(governor, told, from_s=0.0, to_s=5.0)
+    governor.learn(_refusal("1"), 5.0, alone=False)
+    assert _go(governor, told, from_s=6.0, to_s=7.0) < 45.0
+    assert governor.why(7.0) == "just below what the server allows"
+
+
+def test_another_rate_keeps_the_limit_that_was_found() -> None:
+    governor = _governor()
+    _go(governor, OK, from_s=0.0, to_s=3.0)
+    governor.learn(_refusal("1"), 3.0, alone=False)
+    found = governor.rate_per_s(4.0)
+    governor.set_rate(RatePlan(1_000.0, adaptive=True), 4.0)
+    assert governor.rate_per_s(4.0) == found
+    governor.set_rate(RatePlan(20.0, adaptive=True), 4.0)
+    assert governor.rate_per_s(4.0) == 20.0
+    governor.set_rate(UNLIMITED, 4.0)
+    assert governor.rate_per_s(4.0) is None
+
+
+def test_another_rate_takes_effect_at_once_where_nothing_was_found() -> None:
+    governor = _governor()
+    _go(governor, OK, from_s=0.0, to_s=2.0)
+    governor.set_rate(RatePlan(400.0, adaptive=True), 2.0)
+    assert _go(governor, OK, from_s=2.0, to_s=4.0) == pytest.approx(400.0, rel=0.01)
+
+
+@pytest.mark.parametrize(("one_in", "share"), [(25, 1.0), (11, 1.0), (5, 0.85), (4, 0.775), (3, 0.65)])
+def test_trouble_short_of_an_outage_slows_by_its_share(one_in: int, share: float) -> None:
+    governor = _governor()
+    for n in range(1, 301):
+        governor.learn(ERROR if n % one_in == 0 else OK, n / 100, alone=False)
+    assert governor.rate_per_s(3.0) == pytest.approx(100.0 * share, rel=0.01)
+    assert (governor.why(3.0) == "slower while the server has trouble") is (share < 1.0)
+
+
+def test_an_outage_lets_one_probe_go_at_a_time_and_starts_up_slowly_after_it() -> None:
+    governor = _governor(RatePlan(1_000.0, adaptive=True))
+    lost = NoAnswer(Trouble.CONNECT, "refused", sent=False)
+    for n in range(20):
+        governor.learn(lost, n / 100, alone=False)
+    assert governor.take(0.5) == pytest.approx(0.69)
+    assert governor.take(1.3) == 0.0
+    assert governor.take(1.3) == math.inf
+    assert governor.why(1.3).startswith("outage for 1 s")
+    governor.learn(lost, 1.4, alone=True)
+    assert governor.take(1.4) == pytest.approx(2.0)
+    assert governor.take(3.5) == 0.0
+    governor.learn(OK, 3.6, alone=True)
+    assert governor.paused_s(9.0) == pytest.approx(3.41)
+    assert governor.why(3.6) == "starting up again after an outage"
+    assert _go(governor, OK, from_s=3.6, to_s=4.6) == pytest.approx(145.0, rel=0.1)
+    assert _go(governor, OK, from_s=9.0, to_s=10.0) == pytest.approx(1_000.0, rel=0.01)
+
+
+def test_a_probe_that_is_throttled_ends_the_outage_and_cools_down() -> None:
+    governor = _governor()
+    for n in range(20):
+        governor.learn(ERROR, n / 100, alone=False)
+    assert governor.take(2.0) == 0.0
+    governor.learn(_refusal("3"), 2.0, alone=True)
+    assert governor.outage.since is None
+    assert governor.take(2.0) == 3.0
+    assert governor.take(5.0) == 0.0
