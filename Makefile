@@ -52,7 +52,7 @@ unit: setup ## Run the quick tests only: unit, property, deploy
 
 .PHONY: bench
 bench: setup ## Measure against a bare loop, side by side, and print the table
-	PYTHONPATH=tests $(BIN)/python -m bench
+	$(BIN)/python tests/bench/run.py
 
 .PHONY: soak
 soak: setup ## Repeat the crash and fault suites ROUNDS times (10 unless told)
