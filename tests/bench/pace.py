@@ -29,7 +29,7 @@ _TOLD: Final[dict[str, tuple[str, ...]]] = {
 _SETTLED_S: Final = 10.0
 """From here on a hidden limit counts as found."""
 _SPARE_S: Final = 5.0
-_TOGETHER_PER_S: Final = 1_500
+_TOGETHER_PER_S: Final = 700
 """Hidden limits that are tried side by side add up to at most this, so as not to disturb each other."""
 
 

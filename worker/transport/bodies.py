@@ -18,22 +18,27 @@ _REDACTED: Final = b"[redacted]"
 
 async def read_answer(response: aiohttp.ClientResponse) -> Answer:
     """Read a bounded body and give the connection back, or close it where it cannot be used again."""
-    headers = response.headers
+    headers, content = response.headers, response.content
+    damage = Damage.NONE
     try:
-        length = response.content_length
-        if length is not None and length <= _MOST_BODY_BYTES:
-            body, damage = await response.read(), Damage.NONE
+        if content.is_eof():  # it came with the head, all of it: the usual case, and 5 µs less
+            body = content.read_nowait()
         else:
-            body, damage = await _read_bounded(response)
+            length = response.content_length
+            if length is not None and length <= _MOST_BODY_BYTES:
+                body = await response.read()
+            else:
+                body, damage = await _read_bounded(response)
     except aiohttp.ClientError:
         response.close()
         return Answer(response.status, headers, b"", Damage.TRUNCATED)
     except asyncio.CancelledError:
         response.close()
         raise
-    if headers.get("Content-Encoding", "identity").lower() != "identity":
+    if "Content-Encoding" in headers and headers["Content-Encoding"].lower() != "identity":
         damage = damage or Damage.ENCODED
-    response.release()
+    if not response.closed:
+        response.release()
     return Answer(response.status, headers, body, damage)
 
 

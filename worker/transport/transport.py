@@ -66,9 +66,11 @@ class AiohttpTransport:
         self._concurrency = concurrency
         self._tls = _tls_context(ca_bundle)
         self._proxy = None if tenant.loopback else proxy_for(self._base)
-        # With each call, not with the session: the session's headers also go to a proxy, in plain text.
-        self._headers = _fixed({"X-API-KEY": self._key})
-        self._json_headers = _fixed({"X-API-KEY": self._key, "Content-Type": "application/json"})
+        # A session's headers go to a proxy too, in plain text: behind one the key comes with each call.
+        secret = {"X-API-KEY": self._key}
+        self._session_headers = _SAID if self._proxy else _SAID | secret
+        self._headers = _fixed(secret) if self._proxy else None
+        self._json_headers = _fixed(secret | {"Content-Type": "application/json"})
 
     async def __aenter__(self) -> Self:
         """Open the session."""
@@ -79,7 +81,7 @@ class AiohttpTransport:
                 limit=self._concurrency, ssl=self._tls, keepalive_timeout=_KEEPALIVE_S
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers=_SAID,
+            headers=self._session_headers,
             timeout=_NO_LIMITS,
             auto_decompress=False,
             trust_env=False,
