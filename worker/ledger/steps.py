@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+import msgspec
+
 from worker.model import Outcome, Result, Row, RunState, Unfinished
 
 _PENDING: Final = (
-    "SELECT rows.row, rows.user_id, rows.identifier_id, coalesce(carried.requests, 0),"
-    " coalesce(carried.maybe_sent, 0) FROM rows LEFT JOIN outcomes ON outcomes.row = rows.row"
-    " LEFT JOIN carried ON carried.row = rows.row"
+    "SELECT json_group_array(json_array(row, user_id, identifier_id, requests, maybe_sent)) FROM ("
+    "SELECT rows.row AS row, rows.user_id AS user_id, rows.identifier_id AS identifier_id,"
+    " coalesce(carried.requests, 0) AS requests, coalesce(carried.maybe_sent, 0) AS maybe_sent"
+    " FROM rows LEFT JOIN outcomes ON outcomes.row = rows.row LEFT JOIN carried ON carried.row = rows.row"
     " WHERE rows.row > ? AND rows.planned IS NULL AND outcomes.row IS NULL"
-    " AND (? OR rows.row NOT IN (SELECT row FROM in_flight)) ORDER BY rows.row LIMIT ?"
+    " AND (? OR rows.row NOT IN (SELECT row FROM in_flight)) ORDER BY rows.row LIMIT ?)"
 )
-_OUTCOME: Final = "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_OUTCOME: Final = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_GROUPS: Final = (64, 16, 4, 1)
+"""Outcomes in one statement. What is done row by row below is done in one step of SQLite for many rows: each
+step gives up and takes back the interpreter's lock, and a busy event loop makes that the dearest part of it."""
+_LAND: Final = "DELETE FROM in_flight WHERE row IN (SELECT value FROM json_each(?))"
 _CARRY: Final = (
     "INSERT INTO carried (row, requests, maybe_sent) VALUES (?, ?, ?)"
     " ON CONFLICT (row) DO UPDATE SET requests = excluded.requests, maybe_sent = excluded.maybe_sent"
@@ -43,6 +51,7 @@ _CARRY_CHOSEN: Final = (
     # a row of which nothing is known has nothing to carry, and nobody would forget it again
     " AND (requests > 0 OR resent OR sent = 'maybe')"
 )
+_decode_pending: Final = msgspec.json.Decoder(list[tuple[int, str, str, int, int]]).decode
 _WORDS: Final = {outcome: str(outcome) for outcome in Outcome}
 """Plain text by outcome: SQLite takes a subclass of `str` for something to be adapted first, slowly."""
 
@@ -89,22 +98,22 @@ def next_pending(
     connection: sqlite3.Connection, after: int, limit: int, *, in_flight_too: bool = False
 ) -> list[Row]:
     """Return up to `limit` pending rows after row `after`, in their order."""
-    found = connection.execute(_PENDING, (after, in_flight_too, limit))
+    (found,) = connection.execute(_PENDING, (after, in_flight_too, limit)).fetchone()
     return [
         Row(number, user_id, identifier_id, requests, bool(maybe))
-        for number, user_id, identifier_id, requests, maybe in found
+        for number, user_id, identifier_id, requests, maybe in sorted(_decode_pending(found))
     ]
 
 
 def claim(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
     """Mark rows as in flight."""
-    connection.executemany("INSERT INTO in_flight (row) VALUES (?)", [(row.number,) for row in rows])
+    connection.execute("INSERT INTO in_flight (row) SELECT value FROM json_each(?)", (_numbers(rows),))
 
 
 def exclude(connection: sqlite3.Connection, session: int, rows: Sequence[Row], now: float) -> None:
     """Record rows as excluded that came onto the protected list after the plan."""
-    connection.executemany(
-        _OUTCOME,
+    _add_outcomes(
+        connection,
         [
             (
                 row.number, session, str(Outcome.EXCLUDED), None, "protected",
@@ -119,9 +128,10 @@ def exclude(connection: sqlite3.Connection, session: int, rows: Sequence[Row], n
 
 def record(connection: sqlite3.Connection, session: int, results: Sequence[Result]) -> None:
     """Record outcomes. A second outcome for a row is an integrity error: it is never replaced."""
-    connection.executemany(_OUTCOME, [_outcome(session, result) for result in results])
-    connection.executemany("DELETE FROM in_flight WHERE row = ?", [(each.row.number,) for each in results])
-    _forget_carried(connection, [result.row for result in results])
+    rows = [result.row for result in results]
+    _add_outcomes(connection, [_outcome(session, result) for result in results])
+    connection.execute(_LAND, (_numbers(rows),))
+    _forget_carried(connection, rows)
 
 
 def give_back(connection: sqlite3.Connection, rows: Sequence[Unfinished]) -> None:
@@ -132,7 +142,7 @@ def give_back(connection: sqlite3.Connection, rows: Sequence[Unfinished]) -> Non
         if each.requests or each.row.maybe_sent
     ]
     connection.executemany(_CARRY, known)
-    connection.executemany("DELETE FROM in_flight WHERE row = ?", [(each.row.number,) for each in rows])
+    connection.execute(_LAND, (_numbers([each.row for each in rows]),))
 
 
 def take_back(
@@ -154,6 +164,20 @@ def take_back(
     taken = connection.execute("DELETE FROM outcomes WHERE row IN (SELECT row FROM temp.chosen)").rowcount
     connection.execute("DROP TABLE temp.chosen")
     return taken
+
+
+def _add_outcomes(connection: sqlite3.Connection, outcomes: Sequence[tuple[object, ...]]) -> None:
+    done = 0
+    for size in _GROUPS:
+        insert = f"INSERT INTO outcomes VALUES {', '.join([_OUTCOME] * size)}"  # noqa: S608 - of constants
+        while len(outcomes) - done >= size:
+            connection.execute(insert, tuple(itertools.chain.from_iterable(outcomes[done : done + size])))
+            done += size
+
+
+def _numbers(rows: Sequence[Row]) -> str:
+    """Return the rows' numbers as a JSON array."""
+    return str([row.number for row in rows])
 
 
 def _outcome(session: int, result: Result) -> tuple[object, ...]:
