@@ -151,6 +151,8 @@ class RunLedger:
         Raises:
             LedgerError: The ledger is broken.
         """
+        if self._gathering is not None:
+            self._hand_over()  # one commit for both
         rows, excluded = await self._writer.perform(lambda connection: self._claim(connection, limit))
         if excluded:
             self.on_commit({Outcome.EXCLUDED: excluded})

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Final, Literal, Protocol, Self
 
 import aiohttp
+from aiohttp.typedefs import LooseHeaders
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
@@ -67,8 +68,9 @@ class AiohttpTransport:
         self._tls = _tls_context(ca_bundle)
         self._proxy = None if tenant.loopback else proxy_for(self._base)
         # A session's headers go to a proxy too, in plain text: behind one the key comes with each call.
-        secret = {"X-API-KEY": self._key}
-        self._session_headers = _SAID if self._proxy else _SAID | secret
+        secret, host = {"X-API-KEY": self._key}, self._base.host_port_subcomponent
+        assert host is not None
+        self._session_headers = {"Host": host} | _SAID | ({} if self._proxy else secret)
         self._headers = _fixed(secret) if self._proxy else None
         self._json_headers = _fixed(secret | {"Content-Type": "application/json"})
 
@@ -86,7 +88,7 @@ class AiohttpTransport:
             auto_decompress=False,
             trust_env=False,
             proxy=proxy.url,
-            request_class=_marking(self._sweeper),
+            request_class=_request_class(self._sweeper),
         )
         self._proxy_headers = proxy.headers
         return self
@@ -124,12 +126,17 @@ class AiohttpTransport:
             self._sweeper.leave(watched)
 
 
-def _marking(sweeper: Sweeper) -> type[aiohttp.ClientRequest]:
+def _request_class(sweeper: Sweeper) -> type[aiohttp.ClientRequest]:
     """Return a request class that marks its call when writing begins; a TraceConfig costs 11 µs."""
 
     class MarkedRequest(aiohttp.ClientRequest):
         # Methods that get a made-up Content-Type: none, as a POST without a body has no media type.
         POST_METHODS: set[str] = set()  # noqa: RUF012 - what aiohttp declares it as
+
+        def update_headers(self, headers: LooseHeaders | None) -> None:
+            # They are this call's own already, Host included: aiohttp copies them once more, name by name.
+            assert isinstance(headers, CIMultiDict)
+            self.headers = headers
 
         async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
             if self.method != "CONNECT":  # what a proxy is asked first, from the same task
