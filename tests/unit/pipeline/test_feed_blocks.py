@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from worker.errors import LedgerError
-from worker.feed import Feed
+from worker.feed import Feed, _next_size
 from worker.model import Row
 
 
@@ -81,15 +81,25 @@ async def test_workers_that_wait_share_one_claim() -> None:
     assert [row and row.number for row in rows] == [1, 2, 3, 4]
 
 
-async def test_the_next_block_is_claimed_while_half_of_this_one_is_left() -> None:
-    here = Claimed(100, row_s=0.005)
-    await here.take(1)
-    claims = len(here.ledger.asked)
+async def test_the_next_block_is_claimed_while_this_one_is_used() -> None:
+    here = Claimed(100)
+    assert await here.feed.next() is not None
     here.ledger.open.clear()
-    taken = await asyncio.wait_for(here.take(2), 10)
-    assert len(taken) == 2, "rows at hand do not wait for the claim"
-    assert len(here.ledger.asked) == claims + 1
+    assert await asyncio.wait_for(here.take(3), 10) == [2, 3, 4], "rows at hand do not wait for the claim"
+    assert here.ledger.asked == [4, 8]
+    waiting = asyncio.create_task(here.take(1))
+    await settled()
+    assert not waiting.done()
     here.ledger.open.set()
+    assert await waiting == [5]
+
+
+async def test_no_more_than_two_blocks_are_at_hand() -> None:
+    here = Claimed(100)
+    await here.take(4)
+    assert here.ledger.asked == [4, 8], "the second block is whole"
+    await here.take(1)
+    assert len(here.ledger.asked) == 3
 
 
 async def test_it_is_exhausted_only_after_an_empty_claim_and_the_last_row() -> None:
@@ -119,21 +129,31 @@ async def test_slow_blocks_halve_down_to_2() -> None:
     assert here.ledger.asked[:11] == [512, 256, 128, 64, 32, 16, 8, 4, 2, 2, 2]
 
 
-async def test_a_block_lasts_20_to_40_ms_of_calls() -> None:
+async def test_a_block_lasts_10_to_40_ms_of_calls() -> None:
     here = Claimed(20_000, row_s=0.001)
     await here.take(10_000)
-    assert {20 <= size <= 64 for size in here.ledger.asked[10:]} == {True}
+    assert {10 <= size <= 40 for size in here.ledger.asked[10:]} == {True}
 
 
 @pytest.mark.parametrize(
-    ("lasted_s", "size"), [(0.0199, 32), (0.02, 16), (0.04, 16), (0.0401, 8), (60.0, 8), (0.0, 32)]
+    ("lasted_s", "size"), [(0.0, 32), (0.0099, 32), (0.01, 16), (0.04, 16), (0.0401, 8), (60.0, 8)]
 )
-async def test_how_long_a_block_lasted_sizes_the_next(lasted_s: float, size: int) -> None:
-    here = Claimed(100)
+def test_how_long_a_block_lasted_sizes_the_next(lasted_s: float, size: int) -> None:
+    assert _next_size(16, lasted_s, ran_dry=False) == size
+
+
+@pytest.mark.parametrize("lasted_s", [0.0, 0.02, 60.0])
+def test_a_block_that_left_workers_waiting_was_too_small(lasted_s: float) -> None:
+    assert _next_size(16, lasted_s, ran_dry=True) == 32
+
+
+async def test_workers_that_had_to_wait_make_the_next_block_larger_once() -> None:
+    here = Claimed(1000, row_s=0.002)
     here.feed._size = 16
-    here.now += lasted_s
-    await here.take(1)
-    assert here.ledger.asked[0] == size
+    here.now += 0.02
+    await here.take(300)
+    assert here.ledger.asked[0] == 32, "nobody had a row before the first block"
+    assert set(here.ledger.asked[3:]) == {16}, "a block of 2 ms calls that nobody waits for"
 
 
 async def test_draining_returns_what_was_never_handed_out() -> None:
