@@ -33,7 +33,11 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except BulkUnverifyError as error:
             fail(str(error), error.exit_code, as_json=bool(kwargs.get("as_json")))
         except KeyboardInterrupt:
-            fail("Interrupted. What is on disk is complete; run the same command to resume.", INTERRUPTED)
+            fail(
+                "Interrupted. What is on disk is complete; run the same command to resume.",
+                INTERRUPTED,
+                as_json=bool(kwargs.get("as_json")),
+            )
         except BrokenPipeError:
             sys.stderr.close()  # the reader of our output went away: nothing more to tell it
             raise SystemExit(_SIGPIPE) from None

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
+import msgspec
+
 from worker.connection import ApiKey, Tenant, default_timeout_s, load_key, load_tenant
 from worker.errors import BulkUnverifyError
 from worker.model import Answer, Call, NoAnswer, Reply
@@ -23,6 +25,8 @@ _CLOCK_OFF_S: Final = 30.0
 _DISK_FREE_BYTES: Final = 500_000_000
 _OK: Final = 200
 _ADVICE: Final = {
+    200: "what answered (200) lists no users: something stands in front of the tenant, or this is no tenant."
+    " Check domain and proxy",
     401: "the tenant refuses this key (401). It is wrong, revoked, or of another tenant",
     402: "the tenant's plan lacks the Management API (402)",
     403: "the key may not read users (403). It may still be allowed to change them; better use a full key",
@@ -86,10 +90,18 @@ def _try(
 def _answer(reply: Reply) -> Finding:
     if isinstance(reply, NoAnswer):
         return Finding("answer", ok=False, text=f"no answer: {reply.detail}. Check domain, network and proxy")
-    if reply.status == _OK:
+    if reply.status == _OK and _is_list(reply.body):
         return Finding("answer", ok=True, text="the tenant accepts the key and lists users")
     text = _ADVICE.get(reply.status, f"the tenant answered {reply.status}. Look at its status page")
     return Finding("answer", ok=False, text=text)
+
+
+def _is_list(body: bytes) -> bool:
+    try:
+        msgspec.json.decode(body, type=list)
+    except msgspec.DecodeError:
+        return False
+    return True
 
 
 def _clock(reply: Reply) -> list[Finding]:
@@ -108,6 +120,8 @@ def _clock(reply: Reply) -> list[Finding]:
 
 def _disk(runs_dir: Path) -> Finding:
     folder = next(path for path in (runs_dir, *runs_dir.absolute().parents) if path.exists())
+    if not folder.is_dir():
+        return Finding("disk", ok=False, text=f"{folder} is no folder. Choose another --runs folder")
     free = shutil.disk_usage(folder).free
     writable = os.access(folder, os.W_OK)
     if not writable:

@@ -69,7 +69,9 @@ class Monitor:
         self._outcomes = collections.Counter(outcomes)
         self._rows = self._outcomes.total()
         self._clock = clock
-        self._finished: collections.deque[tuple[float, int]] = collections.deque([(clock(), 0)])
+        self._began = clock()
+        self._finished: collections.deque[tuple[float, int]] = collections.deque([(self._began, 0)])
+        """Marks, oldest first: when each began, and the rows finished until the next one."""
         self._total = 0
         self.pace: Callable[[], Pace] | None = None
 
@@ -79,17 +81,19 @@ class Monitor:
         self._outcomes.update(counts)
         self._outcomes[Outcome.PENDING] -= done
         self._total += done
-        now = self._clock()
-        if now - self._finished[-1][0] >= 0.2:  # noqa: PLR2004 - fifty marks fill the window
+        now, last = self._clock(), self._finished[-1][0]
+        if len(self._finished) == 1 or now - last >= 0.2:  # noqa: PLR2004 - fifty marks fill the window
             self._finished.append((now, self._total))
+        else:
+            self._finished[-1] = (last, self._total)
 
     def view(self) -> View:
         """Return the present moment."""
         now = self._clock()
         while len(self._finished) > 1 and now - self._finished[1][0] > _WINDOW_S:
             self._finished.popleft()
-        since, before = self._finished[0]
-        per_s = (self._total - before) / (now - since) if now > since else 0.0
+        since = max(self._began, now - _WINDOW_S)
+        per_s = (self._total - self._finished[0][1]) / (now - since) if now > since else 0.0
         pending = self._outcomes[Outcome.PENDING]
         return View(
             run_id=self._run_id,

@@ -32,7 +32,7 @@ class Steering(BaseModel):
         reason: Why the run is done (a ticket).
     """
 
-    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True, allow_inf_nan=False)
 
     rate: RatePlan
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 32

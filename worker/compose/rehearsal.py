@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import urllib.request
@@ -25,7 +26,7 @@ class Stage:
 
     Attributes:
         domain: What goes into MONOCLOUD_MANAGEMENT_DOMAIN.
-        key: Its made-up key.
+        key: Its key: the made-up one, or that of the variable which gave it another.
         batch: The CSV file.
         expected: Rows by outcome that a sound run ends with, without zeros.
         trouble: What troubles it makes, for people.
@@ -48,9 +49,12 @@ def staged_sandbox(folder: Path, rows: int) -> Iterator[Stage]:
     """Start a sandbox with trouble on, write a batch of `rows` rows for it, and stop it in the end.
 
     Raises:
-        ConfigurationError: The sandbox did not start.
+        ConfigurationError: The folder cannot be made, or the sandbox did not start.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"--folder {folder}: cannot make this folder: {error.strerror}.") from error
     batch = folder / "batch.csv"
     command = [
         sys.executable, "-m", "worker", "sandbox", "--limit", _LIMIT,
@@ -76,4 +80,5 @@ def _stage(process: subprocess.Popen[str], batch: Path) -> Stage:
         raise ConfigurationError(f"The sandbox did not start: {expected}{process.stderr.read()}")
     told = json.loads(hello)
     counts = {outcome: count for outcome, count in json.loads(expected)["expected"].items() if count}
-    return Stage(told["domain"], told["key"], batch, counts, f"limit {_LIMIT}; {', '.join(_TROUBLE)}")
+    key = told["key"] or os.environ[told["key_variable"]]
+    return Stage(told["domain"], key, batch, counts, f"limit {_LIMIT}; {', '.join(_TROUBLE)}")

@@ -28,13 +28,13 @@ def report(folder: RunFolder, *, accept: frozenset[Outcome]) -> dict[str, object
     code = exit_code(known, accept)
     rate = known.calls / known.elapsed_s if known.elapsed_s > 0 else None
     written = write_all(folder.path, known, report_rows(folder), exit_code=code, rate_per_s=rate)
-    if written.problems and code == 0:
-        return written.summary | {"exit_code": NOT_SOUND}
+    if written.problems and code == 0:  # known only now; what is kept must not look like a success either
+        written = write_all(folder.path, known, report_rows(folder), exit_code=NOT_SOUND, rate_per_s=rate)
     return written.summary
 
 
 def last_report(folder: RunFolder, *, accept: frozenset[Outcome]) -> dict[str, object]:
-    """Return the summary of a finished run; writes its reports only if they are missing or behind the ledger.
+    """Return the summary of a finished run; writes its reports only if they are missing, unsound or old.
 
     Raises:
         RunBusyError: Another process works on the run.
@@ -47,7 +47,7 @@ def last_report(folder: RunFolder, *, accept: frozenset[Outcome]) -> dict[str, o
     except (OSError, ValueError):
         kept = {}
     current = kept.get("state") == known.state and kept.get("outcomes") == known.outcomes
-    if current and (folder.path / REPORT_NAME).is_file():
+    if current and kept.get("complete") and (folder.path / REPORT_NAME).is_file():
         return kept | {"exit_code": exit_code(known, accept)}
     with folder.lock():
         return report(folder, accept=accept)

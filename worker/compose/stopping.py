@@ -64,11 +64,13 @@ def heed_signals(request: StopRequest, say: Callable[[str], None]) -> Iterator[N
         request.ask(Stop(RunState.INTERRUPTED, f"interrupted by {number.name}"))
 
     before = {number: signal.getsignal(number) for number in _SIGNALS}
-    for number in _SIGNALS:
+    if before[signal.SIGHUP] is signal.SIG_IGN:
+        del before[signal.SIGHUP]  # nohup: the run is to outlive its terminal
+    for number in before:
         loop.add_signal_handler(number, on_signal, number)
     try:
         yield
     finally:
-        for number in _SIGNALS:
+        for number, handler in before.items():
             loop.remove_signal_handler(number)
-            signal.signal(number, before[number])
+            signal.signal(number, handler)

@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from worker.compose.stopping import Stop, StopRequest
-from worker.errors import BulkUnverifyError
+from worker.errors import BulkUnverifyError, UsageError
 from worker.intake import load_protected
 from worker.ledger import Command, RunFolder, RunLedger, take_commands
 from worker.model import RunState
@@ -138,6 +138,11 @@ class Watch:
         self._request.ask(Stop(RunState.HALTED, reason))
 
     async def _apply(self, command: Command) -> None:
+        try:
+            rate = parse_rate(command.rate) if command.name == "rate" else None
+        except UsageError as error:  # whoever left it by hand does not end the session with it
+            self._log.warning("not_steered", command=str(command), error=str(error))
+            return
         await self._ledger.note_command(str(command))
         self._log.info("steered", command=str(command))
         match command.name:
@@ -148,4 +153,5 @@ class Watch:
             case "cancel":
                 self._request.ask(Stop(RunState.CANCELLED, "cancelled from another shell"))
             case "rate":
-                self._pacer.set_rate(parse_rate(command.rate))
+                assert rate is not None
+                self._pacer.set_rate(rate)
