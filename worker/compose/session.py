@@ -22,7 +22,7 @@ from worker.compose.watch import Bounds, ProtectedFile, Watch
 from worker.connection import ApiKey, Tenant
 from worker.errors import BulkUnverifyError, ConfigurationError, UsageError
 from worker.guard import Guard, HaltKind
-from worker.ledger import RunFolder, RunLedger, facts, tenant_lock
+from worker.ledger import RunFolder, RunLedger, facts, take_commands, tenant_lock
 from worker.model import Outcome, RunState
 from worker.pacing import AsyncPacer, retry_after_s
 from worker.pipeline import Pipeline, Ports
@@ -69,7 +69,10 @@ async def run_session(request: SessionRequest) -> dict[str, object]:
             " Name that tenant, or plan the file for this one."
         )
     prime_malloc()
+    began_ns = time.time_ns()
     with folder.lock():
+        for command in take_commands(folder.inbox, before_ns=began_ns):
+            request.say(f"Not done: {command}. It was asked of an earlier session, which had ended.")
         await _work(request)
         return report(folder, accept=request.steering.accept)
 

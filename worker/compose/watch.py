@@ -138,6 +138,12 @@ class Watch:
         self._request.ask(Stop(RunState.HALTED, reason))
 
     async def _apply(self, command: Command) -> None:
+        if command.name == "rate":
+            try:
+                self._pacer.set_rate(parse_rate(command.rate))
+            except BulkUnverifyError as error:  # left there by hand: `rate` refuses it before it posts
+                self._log.warning("not_steered", command=str(command), error=str(error))
+                return
         await self._ledger.note_command(str(command))
         self._log.info("steered", command=str(command))
         match command.name:
@@ -147,5 +153,3 @@ class Watch:
                 self._pacer.resume()
             case "cancel":
                 self._request.ask(Stop(RunState.CANCELLED, "cancelled from another shell"))
-            case "rate":
-                self._pacer.set_rate(parse_rate(command.rate))
