@@ -154,3 +154,32 @@ def test_doctor_says_what_is_wrong(tmp_path: Path) -> None:
     assert "BAD  answer" in done.stderr
     assert "ok   key" in done.stderr
     assert "a-key" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--operation", "verify-email"], "planned for unverify-email"),
+        (["--user-column", "2"], "--user-column"),
+        (["--no-header"], "--no-header"),
+        (["--max-rows", "5"], "--max-rows"),
+        (["--tenant", "http://127.0.0.1:10"], "planned for 127.0.0.1:9"),
+    ],
+)
+@pytest.mark.parametrize("dry", [["--dry-run"], ["--yes"]])
+def test_a_named_run_is_bound_to_what_was_planned(
+    tmp_path: Path, flags: list[str], said: str, dry: list[str]
+) -> None:
+    (tmp_path / "good.csv").write_text(GOOD)
+    run_id = json.loads(_call(tmp_path, "plan", "good.csv", "--json").stdout)["run_id"]
+    _refused(_call(tmp_path, "run", run_id, *dry, *flags), said)
+
+
+def test_a_named_run_may_be_told_again_what_was_planned(tmp_path: Path) -> None:
+    (tmp_path / "good.csv").write_text(GOOD)
+    flags = ["--operation", "verify-email", "--user-column", "1", "--identifier-column", "identifier_id"]
+    run_id = json.loads(_call(tmp_path, "plan", "good.csv", "--json", *flags).stdout)["run_id"]
+    for again in ([], flags):
+        done = _call(tmp_path, "run", run_id, "--dry-run", *again)
+        assert done.returncode == 0, done.stderr
+        assert "/verify" in done.stderr

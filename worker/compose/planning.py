@@ -97,6 +97,49 @@ def find_run(runs_dir: Path, target: str) -> RunFolder | None:
     return None
 
 
+def check_selection(folder: RunFolder, operation: str | None, options: InputOptions) -> None:
+    """Refuse flags that select other rows, or do something else with them, than the run's plan.
+
+    Args:
+        folder: A run that was named, so that its plan stands already.
+        operation: The operation that was asked for, or None for the plan's.
+        options: What was said of the input; what is at its default was not said.
+
+    Raises:
+        UsageError: Naming the flag.
+        LedgerError: The ledger cannot be read.
+    """
+    binding = folder.binding()
+    if operation not in (None, binding.operation):
+        raise UsageError(
+            f"Run {folder.run_id} was planned for {binding.operation}, not for {operation}: leave --operation"
+            " out, or give the file to plan a run of its own."
+        )
+    unsaid, planned = _selection(InputOptions()), binding.selection
+    for name, value in _selection(options).items():
+        if value != unsaid.get(name) and value != planned.get(name):
+            flag = "--no-header" if name == "header" else f"--{name.replace('_', '-')}"
+            raise UsageError(
+                f"Run {folder.run_id} was planned without {flag} as it is given now: leave it out, or give the"
+                " file to plan a run of its own."
+            )
+
+
+def check_tenant(folder: RunFolder, tenant: Tenant) -> None:
+    """Refuse to carry out a run on another tenant than its plan's.
+
+    Raises:
+        UsageError: It is another one.
+        LedgerError: The ledger cannot be read.
+    """
+    planned = folder.binding().tenant
+    if planned != tenant.name:
+        raise UsageError(
+            f"Run {folder.run_id} was planned for {planned}, not for {tenant.name}."
+            " Name that tenant, or plan the file for this one."
+        )
+
+
 def _draft(request: PlanRequest, binding: Binding, path: Path) -> RunFolder:
     protected = load_protected(request.exclude) if request.exclude else frozenset()
     now = time.time()

@@ -15,12 +15,12 @@ from jobs.catalog import OPERATIONS
 from worker import logs
 from worker.compose.monitor import Monitor
 from worker.compose.options import Steering
-from worker.compose.planning import operator
+from worker.compose.planning import check_tenant, operator
 from worker.compose.reporting import report
 from worker.compose.stopping import Stop, StopRequest, heed_signals
 from worker.compose.watch import Bounds, ProtectedFile, Watch
 from worker.connection import ApiKey, Tenant
-from worker.errors import BulkUnverifyError, ConfigurationError, UsageError
+from worker.errors import BulkUnverifyError, ConfigurationError
 from worker.guard import Guard, HaltKind
 from worker.ledger import RunFolder, RunLedger, facts, take_commands, tenant_lock
 from worker.model import Outcome, RunState
@@ -62,12 +62,7 @@ async def run_session(request: SessionRequest) -> dict[str, object]:
         LedgerError: Outcomes could not be recorded; run again to resume.
     """
     folder = request.folder
-    binding = folder.binding()
-    if binding.tenant != request.tenant.name:
-        raise UsageError(
-            f"Run {folder.run_id} was planned for {binding.tenant}, not for {request.tenant.name}."
-            " Name that tenant, or plan the file for this one."
-        )
+    check_tenant(folder, request.tenant)
     prime_malloc()
     began_ns = time.time_ns()
     with folder.lock():
