@@ -11,6 +11,17 @@ from pathlib import Path
 
 import pytest
 
+_CLOSED = """
+import os
+look = os.stat
+def stat(path, **flags):
+    if str(path).startswith({closed!r}):
+        raise PermissionError(13, "Permission denied")
+    return look(path, **flags)
+os.stat = stat
+from worker.__main__ import main
+main()
+"""
 GOOD = "user_id,identifier_id\nu1,i1\n"
 
 
@@ -183,3 +194,28 @@ def test_a_named_run_may_be_told_again_what_was_planned(tmp_path: Path) -> None:
         done = _call(tmp_path, "run", run_id, "--dry-run", *again)
         assert done.returncode == 0, done.stderr
         assert "/verify" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "status", "report", "pause", "retry"])
+def test_a_name_that_no_file_can_have(tmp_path: Path, command: str) -> None:
+    done = _call(tmp_path, command, "x" * 5000)
+    _refused(done, "xxx")
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "status", "retry"])
+def test_what_this_user_may_not_look_at(tmp_path: Path, command: str) -> None:
+    """Found at night: the file lies in root's home, the run has a user of its own."""
+    closed = str(tmp_path / "closed")
+    flags = {"status": ["--runs", f"{closed}/runs"], "retry": [f"{closed}/run", "--yes"]}
+    words = flags.get(command, [f"{closed}/batch.csv"])
+    done = subprocess.run(
+        [sys.executable, "-c", _CLOSED.format(closed=closed), command, *words],
+        env=os.environ | {"MONOCLOUD_MANAGEMENT_DOMAIN": "http://127.0.0.1:9"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    _refused(done)
+    assert "Internal" not in done.stderr

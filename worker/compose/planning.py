@@ -90,11 +90,11 @@ def find_run(runs_dir: Path, target: str) -> RunFolder | None:
         LedgerError: It is a run's folder, and its ledger cannot be read.
     """
     path = Path(target)
-    if target == "-" or path.is_file():
+    try:
+        names_a_run = target != "-" and not path.is_file() and (path.is_dir() or (runs_dir / target).is_dir())
+    except OSError:  # not to be looked at, or longer than a name can be: who opens the file says why
         return None
-    if path.is_dir() or (runs_dir / target).is_dir():
-        return RunFolder.open(runs_dir, target)
-    return None
+    return RunFolder.open(runs_dir, target) if names_a_run else None
 
 
 def check_selection(folder: RunFolder, operation: str | None, options: InputOptions) -> None:
