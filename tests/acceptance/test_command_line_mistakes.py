@@ -80,6 +80,7 @@ def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
         (["--rate", "fast"], "not a rate"),
         (["--rate", "0/s"], "not a rate"),
         (["--deadline", "soon"], "not a duration"),
+        (["--deadline", "9" * 400 + "s"], "not a duration"),
         (["--max-failures", "120%"], "not a share"),
         (["--accept", "pending"], "--accept"),
         (["--concurrency", "0"], "--concurrency"),
