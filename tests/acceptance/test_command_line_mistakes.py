@@ -220,3 +220,24 @@ def test_what_this_user_may_not_look_at(tmp_path: Path, command: str) -> None:
     )
     _refused(done)
     assert "Internal" not in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams(tmp_path: Path, closed: str) -> None:
+    (tmp_path / "good.csv").write_text(GOOD)
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"exec {sys.executable} -m worker run good.csv --json {closed}"],
+        env=os.environ
+        | {"MONOCLOUD_MANAGEMENT_DOMAIN": "http://127.0.0.1:9", "MONOCLOUD_MANAGEMENT_API_KEY": "a-key"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2, done
+    assert "Traceback" not in done.stderr
+    if "2>&-" not in closed:
+        assert "--yes" in done.stderr
+    [ledger] = tmp_path.glob("runs/2*/ledger.sqlite")
+    assert ledger.read_bytes().startswith(b"SQLite format 3")
