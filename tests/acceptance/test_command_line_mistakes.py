@@ -241,3 +241,12 @@ def test_closed_streams(tmp_path: Path, closed: str) -> None:
         assert "--yes" in done.stderr
     [ledger] = tmp_path.glob("runs/2*/ledger.sqlite")
     assert ledger.read_bytes().startswith(b"SQLite format 3")
+
+
+def test_a_name_and_a_reason_that_are_not_utf8(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.csv")
+    (tmp_path / name).write_text(GOOD.splitlines()[0])
+    done = _call(tmp_path, "run", name, "--reason", name, "--yes", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["reason"] == "caf\\udce9.csv"
+    _refused(_call(tmp_path, "run", name, "--runs", os.fsdecode(b"l\xe4ufe"), "--yes"), "UTF-8")

@@ -73,7 +73,7 @@ def plan_run(request: PlanRequest) -> RunFolder:
     remove_stale_drafts(request.runs_dir)
     with _input_file(request) as path:
         binding = Binding(
-            input_name=str(request.input_path.name),
+            input_name=_storable(request.input_path.name),
             input_sha256=digest(path),
             tenant=request.tenant.name,
             operation=request.operation,
@@ -150,7 +150,7 @@ def _draft(request: PlanRequest, binding: Binding, path: Path) -> RunFolder:
             _run_id(request.input_path, now),
             binding,
             operator=operator(),
-            reason=request.reason,
+            reason=_storable(request.reason),
             planned_at=now,
         ) as draft,
     ):
@@ -186,7 +186,16 @@ def _run_id(input_path: Path, now: float) -> str:
     return f"{moment}-{stem.lower()}-{secrets.token_hex(2)}"
 
 
+def _storable(text: str) -> str:
+    r"""Return `text` with bytes of a name or argument that are no UTF-8 written as `\udcff`."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def _make_private(folder: Path) -> None:
+    if (shown := _storable(str(folder.absolute()))) != str(folder.absolute()):
+        raise UsageError(
+            f"--runs {shown}: this path is not UTF-8, which the ledger cannot have. Name another."
+        )
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
