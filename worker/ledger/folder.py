@@ -130,6 +130,16 @@ class RunFolder:
             f" {self.run_id}`, steer it with pause, continue, rate or cancel.",
         )
 
+    def rest(self) -> None:
+        """Bring the ledger to rest as one file, of which a checksum says something; the caller holds the lock.
+
+        Left in the mode that it is written in, whoever reads it makes files beside it and seems to use it. Where
+        that fails (somebody reads it, the disk is full) it stays as it was, sound.
+        """
+        ledger = contextlib.closing(connect(self.ledger, read_only=False))
+        with ledger as connection, contextlib.suppress(sqlite3.Error):
+            connection.executescript("PRAGMA busy_timeout = 1000; PRAGMA journal_mode = DELETE")
+
     def binding(self) -> Binding:
         """Return what selected the run's rows.
 
