@@ -77,7 +77,7 @@ class Feed:
     async def _fetch(self) -> None:
         now = self._clock()
         self._size = _next_size(self._size, now - self._claimed_at, ran_dry=self._ran_dry)
-        self._claimed_at = now
+        self._claimed_at, self._ran_dry = now, False
         claimed = await self._source.claim(self._size)
         self._rows.extend(claimed)
         self._exhausted = not claimed

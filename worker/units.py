@@ -22,7 +22,7 @@ def parse_duration_s(text: str) -> float:
     compact = text.replace(" ", "").lower()
     parts = _PART.findall(compact)
     seconds = sum(float(number) * _UNIT_S[unit] for number, unit in parts)
-    if not parts or "".join(number + unit for number, unit in parts) != compact or not seconds > 0:
+    if not parts or "".join(number + unit for number, unit in parts) != compact or not 0 < seconds < math.inf:
         raise UsageError(f"{text!r} is not a duration. Write for example 10s, 15m, 2h or 1h30m.")
     return seconds
 

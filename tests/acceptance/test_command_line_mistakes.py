@@ -11,6 +11,17 @@ from pathlib import Path
 
 import pytest
 
+_CLOSED = """
+import os
+look = os.stat
+def stat(path, **flags):
+    if str(path).startswith({closed!r}):
+        raise PermissionError(13, "Permission denied")
+    return look(path, **flags)
+os.stat = stat
+from worker.__main__ import main
+main()
+"""
 GOOD = "user_id,identifier_id\nu1,i1\n"
 
 
@@ -69,6 +80,7 @@ def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
         (["--rate", "fast"], "not a rate"),
         (["--rate", "0/s"], "not a rate"),
         (["--deadline", "soon"], "not a duration"),
+        (["--deadline", "9" * 400 + "s"], "not a duration"),
         (["--max-failures", "120%"], "not a share"),
         (["--accept", "pending"], "--accept"),
         (["--concurrency", "0"], "--concurrency"),
@@ -154,3 +166,87 @@ def test_doctor_says_what_is_wrong(tmp_path: Path) -> None:
     assert "BAD  answer" in done.stderr
     assert "ok   key" in done.stderr
     assert "a-key" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--operation", "verify-email"], "planned for unverify-email"),
+        (["--user-column", "2"], "--user-column"),
+        (["--no-header"], "--no-header"),
+        (["--max-rows", "5"], "--max-rows"),
+        (["--tenant", "http://127.0.0.1:10"], "planned for 127.0.0.1:9"),
+    ],
+)
+@pytest.mark.parametrize("dry", [["--dry-run"], ["--yes"]])
+def test_a_named_run_is_bound_to_what_was_planned(
+    tmp_path: Path, flags: list[str], said: str, dry: list[str]
+) -> None:
+    (tmp_path / "good.csv").write_text(GOOD)
+    run_id = json.loads(_call(tmp_path, "plan", "good.csv", "--json").stdout)["run_id"]
+    _refused(_call(tmp_path, "run", run_id, *dry, *flags), said)
+
+
+def test_a_named_run_may_be_told_again_what_was_planned(tmp_path: Path) -> None:
+    (tmp_path / "good.csv").write_text(GOOD)
+    flags = ["--operation", "verify-email", "--user-column", "1", "--identifier-column", "identifier_id"]
+    run_id = json.loads(_call(tmp_path, "plan", "good.csv", "--json", *flags).stdout)["run_id"]
+    for again in ([], flags):
+        done = _call(tmp_path, "run", run_id, "--dry-run", *again)
+        assert done.returncode == 0, done.stderr
+        assert "/verify" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "status", "report", "pause", "retry"])
+def test_a_name_that_no_file_can_have(tmp_path: Path, command: str) -> None:
+    done = _call(tmp_path, command, "x" * 5000)
+    _refused(done, "xxx")
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "status", "retry"])
+def test_what_this_user_may_not_look_at(tmp_path: Path, command: str) -> None:
+    """Found at night: the file lies in root's home, the run has a user of its own."""
+    closed = str(tmp_path / "closed")
+    flags = {"status": ["--runs", f"{closed}/runs"], "retry": [f"{closed}/run", "--yes"]}
+    words = flags.get(command, [f"{closed}/batch.csv"])
+    done = subprocess.run(
+        [sys.executable, "-c", _CLOSED.format(closed=closed), command, *words],
+        env=os.environ | {"MONOCLOUD_MANAGEMENT_DOMAIN": "http://127.0.0.1:9"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    _refused(done)
+    assert "Internal" not in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams(tmp_path: Path, closed: str) -> None:
+    (tmp_path / "good.csv").write_text(GOOD)
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"exec {sys.executable} -m worker run good.csv --json {closed}"],
+        env=os.environ
+        | {"MONOCLOUD_MANAGEMENT_DOMAIN": "http://127.0.0.1:9", "MONOCLOUD_MANAGEMENT_API_KEY": "a-key"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2, done
+    assert "Traceback" not in done.stderr
+    if "2>&-" not in closed:
+        assert "--yes" in done.stderr
+    [ledger] = tmp_path.glob("runs/2*/ledger.sqlite")
+    assert ledger.read_bytes().startswith(b"SQLite format 3")
+
+
+def test_a_name_and_a_reason_that_are_not_utf8(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.csv")
+    (tmp_path / name).write_text(GOOD.splitlines()[0])
+    done = _call(tmp_path, "run", name, "--reason", name, "--yes", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["reason"] == "caf\\udce9.csv"
+    _refused(_call(tmp_path, "run", name, "--runs", os.fsdecode(b"l\xe4ufe"), "--yes"), "UTF-8")

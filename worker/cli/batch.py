@@ -21,7 +21,7 @@ def plan(
     file: Annotated[Path, typer.Argument(help="CSV or JSON lines, also .gz or .zst; - for standard input.")],
     *,
     tenant: flags.Tenant = None,
-    operation: flags.Operation = _OPERATION,
+    operation: flags.Operation = None,
     user_column: flags.UserColumn = None,
     identifier_column: flags.IdentifierColumn = None,
     no_header: flags.NoHeader = False,
@@ -45,7 +45,9 @@ def plan(
     options = InputOptions(
         user_column, identifier_column, not no_header, delimiter, encoding, max_rows=max_rows
     )
-    request = PlanRequest(file, options, load_tenant(tenant), operation, runs, again, exclude, reason)
+    request = PlanRequest(
+        file, options, load_tenant(tenant), operation or _OPERATION, runs, again, exclude, reason
+    )
     folder = plan_run(request)
     show.plan(folder, parse_rate(rate))
     if as_json:
@@ -56,7 +58,7 @@ def run(
     target: Annotated[str, typer.Argument(metavar="FILE|RUN", help="A file to plan, or a run to resume.")],
     *,
     tenant: flags.Tenant = None,
-    operation: flags.Operation = _OPERATION,
+    operation: flags.Operation = None,
     user_column: flags.UserColumn = None,
     identifier_column: flags.IdentifierColumn = None,
     no_header: flags.NoHeader = False,
@@ -84,7 +86,7 @@ def run(
 ) -> None:
     """Plan if needed, confirm, call, and report; resumes a run that is not finished."""
     from worker.cli.carry_out import CarryOut, carry_out
-    from worker.compose.planning import PlanRequest, find_run, plan_run
+    from worker.compose.planning import PlanRequest, check_selection, find_run, plan_run
     from worker.connection import load_tenant
     from worker.intake import InputOptions
 
@@ -104,12 +106,17 @@ def run(
         share_tenant=share_tenant,
         reason=reason,
     )
+    options = InputOptions(
+        user_column, identifier_column, not no_header, delimiter, encoding, max_rows=max_rows
+    )
     folder = None if again else find_run(runs, target)
-    if folder is None:
-        options = InputOptions(
-            user_column, identifier_column, not no_header, delimiter, encoding, max_rows=max_rows
+    if folder is not None:
+        check_selection(folder, operation, options)
+    else:
+        request = PlanRequest(
+            Path(target), options, chosen, operation or _OPERATION, runs, again, exclude, reason
         )
-        folder = plan_run(PlanRequest(Path(target), options, chosen, operation, runs, again, exclude, reason))
+        folder = plan_run(request)
     carry_out(CarryOut(folder, chosen, steering, frozenset(), yes=yes, as_json=as_json, dry_run=dry_run))
 
 

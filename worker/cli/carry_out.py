@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 from worker.cli import show
 from worker.cli.progress import presenter
 from worker.compose.options import Steering
+from worker.compose.planning import check_tenant
 from worker.compose.reporting import last_report
 from worker.compose.session import SessionRequest, run_session
 from worker.connection import load_key
@@ -51,6 +52,7 @@ def carry_out(order: CarryOut) -> None:
     Raises:
         BulkUnverifyError: With a sentence and an exit code; what was done is on disk.
     """
+    check_tenant(order.folder, order.tenant)
     if facts(order.folder).state is RunState.FINISHED and not order.retake:
         show.finished_before(order.folder)
         _conclude(order, last_report(order.folder, accept=order.steering.accept))

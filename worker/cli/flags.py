@@ -24,7 +24,10 @@ Encoding = Annotated[
 MaxRows = Annotated[
     int | None, typer.Option("--max-rows", min=0, help="Refuse a file that has more rows than this.")
 ]
-Operation = Annotated[str, typer.Option("--operation", help="unverify-email, or verify-email to undo it.")]
+Operation = Annotated[
+    str | None,
+    typer.Option("--operation", help="unverify-email (a new plan's default), or verify-email to undo it."),
+]
 Tenant = Annotated[
     str | None,
     typer.Option("--tenant", help="The tenant's domain; otherwise MONOCLOUD_MANAGEMENT_DOMAIN."),

@@ -73,7 +73,7 @@ def plan_run(request: PlanRequest) -> RunFolder:
     remove_stale_drafts(request.runs_dir)
     with _input_file(request) as path:
         binding = Binding(
-            input_name=str(request.input_path.name),
+            input_name=_storable(request.input_path.name),
             input_sha256=digest(path),
             tenant=request.tenant.name,
             operation=request.operation,
@@ -90,11 +90,54 @@ def find_run(runs_dir: Path, target: str) -> RunFolder | None:
         LedgerError: It is a run's folder, and its ledger cannot be read.
     """
     path = Path(target)
-    if target == "-" or path.is_file():
+    try:
+        names_a_run = target != "-" and not path.is_file() and (path.is_dir() or (runs_dir / target).is_dir())
+    except OSError:  # not to be looked at, or longer than a name can be: who opens the file says why
         return None
-    if path.is_dir() or (runs_dir / target).is_dir():
-        return RunFolder.open(runs_dir, target)
-    return None
+    return RunFolder.open(runs_dir, target) if names_a_run else None
+
+
+def check_selection(folder: RunFolder, operation: str | None, options: InputOptions) -> None:
+    """Refuse flags that select other rows, or do something else with them, than the run's plan.
+
+    Args:
+        folder: A run that was named, so that its plan stands already.
+        operation: The operation that was asked for, or None for the plan's.
+        options: What was said of the input; what is at its default was not said.
+
+    Raises:
+        UsageError: Naming the flag.
+        LedgerError: The ledger cannot be read.
+    """
+    binding = folder.binding()
+    if operation not in (None, binding.operation):
+        raise UsageError(
+            f"Run {folder.run_id} was planned for {binding.operation}, not for {operation}: leave --operation"
+            " out, or give the file to plan a run of its own."
+        )
+    unsaid, planned = _selection(InputOptions()), binding.selection
+    for name, value in _selection(options).items():
+        if value != unsaid.get(name) and value != planned.get(name):
+            flag = "--no-header" if name == "header" else f"--{name.replace('_', '-')}"
+            raise UsageError(
+                f"Run {folder.run_id} was planned without {flag} as it is given now: leave it out, or give the"
+                " file to plan a run of its own."
+            )
+
+
+def check_tenant(folder: RunFolder, tenant: Tenant) -> None:
+    """Refuse to carry out a run on another tenant than its plan's.
+
+    Raises:
+        UsageError: It is another one.
+        LedgerError: The ledger cannot be read.
+    """
+    planned = folder.binding().tenant
+    if planned != tenant.name:
+        raise UsageError(
+            f"Run {folder.run_id} was planned for {planned}, not for {tenant.name}."
+            " Name that tenant, or plan the file for this one."
+        )
 
 
 def _draft(request: PlanRequest, binding: Binding, path: Path) -> RunFolder:
@@ -107,7 +150,7 @@ def _draft(request: PlanRequest, binding: Binding, path: Path) -> RunFolder:
             _run_id(request.input_path, now),
             binding,
             operator=operator(),
-            reason=request.reason,
+            reason=_storable(request.reason),
             planned_at=now,
         ) as draft,
     ):
@@ -143,7 +186,16 @@ def _run_id(input_path: Path, now: float) -> str:
     return f"{moment}-{stem.lower()}-{secrets.token_hex(2)}"
 
 
+def _storable(text: str) -> str:
+    r"""Return `text` with bytes of a name or argument that are no UTF-8 written as `\udcff`."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def _make_private(folder: Path) -> None:
+    if (shown := _storable(str(folder.absolute()))) != str(folder.absolute()):
+        raise UsageError(
+            f"--runs {shown}: this path is not UTF-8, which the ledger cannot have. Name another."
+        )
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

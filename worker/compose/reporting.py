@@ -23,6 +23,7 @@ def report(folder: RunFolder, *, accept: frozenset[Outcome]) -> dict[str, object
         LedgerError: The ledger cannot be read, or its outcomes do not add up.
         ReportError: A file could not be written; the ledger is untouched.
     """
+    folder.rest()
     verify(folder)
     known = facts(folder)
     code = exit_code(known, accept)

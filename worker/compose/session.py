@@ -15,14 +15,14 @@ from jobs.catalog import OPERATIONS
 from worker import logs
 from worker.compose.monitor import Monitor
 from worker.compose.options import Steering
-from worker.compose.planning import operator
+from worker.compose.planning import check_tenant, operator
 from worker.compose.reporting import report
 from worker.compose.stopping import Stop, StopRequest, heed_signals
 from worker.compose.watch import Bounds, ProtectedFile, Watch
 from worker.connection import ApiKey, Tenant
-from worker.errors import BulkUnverifyError, ConfigurationError, UsageError
+from worker.errors import BulkUnverifyError, ConfigurationError
 from worker.guard import Guard, HaltKind
-from worker.ledger import RunFolder, RunLedger, facts, tenant_lock
+from worker.ledger import RunFolder, RunLedger, facts, take_commands, tenant_lock
 from worker.model import Outcome, RunState
 from worker.pacing import AsyncPacer, retry_after_s
 from worker.pipeline import Pipeline, Ports
@@ -62,14 +62,12 @@ async def run_session(request: SessionRequest) -> dict[str, object]:
         LedgerError: Outcomes could not be recorded; run again to resume.
     """
     folder = request.folder
-    binding = folder.binding()
-    if binding.tenant != request.tenant.name:
-        raise UsageError(
-            f"Run {folder.run_id} was planned for {binding.tenant}, not for {request.tenant.name}."
-            " Name that tenant, or plan the file for this one."
-        )
+    check_tenant(folder, request.tenant)
     prime_malloc()
+    began_ns = time.time_ns()
     with folder.lock():
+        for command in take_commands(folder.inbox, before_ns=began_ns):
+            request.say(f"Not done: {command}. It was asked of an earlier session, which had ended.")
         await _work(request)
         return report(folder, accept=request.steering.accept)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import sqlite3
@@ -14,6 +15,7 @@ from worker.ledger.locks import FileLock, is_held
 from worker.ledger.schema import broken, connect
 
 LEDGER = "ledger.sqlite"
+_SHOWN_CHARS = 120
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -89,15 +91,24 @@ class RunFolder:
             UsageError: There is none; the message names those that there are.
         """
         for path in (runs_dir / name, Path(name)):
-            if (path / LEDGER).is_file():
-                return cls(path if path.name.strip(".") else path.resolve())
+            with contextlib.suppress(OSError):  # no folder of ours, or longer than a name can be
+                if (path / LEDGER).is_file():
+                    return cls(path if path.name.strip(".") else path.resolve())
         known = ", ".join(folder.run_id for folder in cls.all(runs_dir)[-5:]) or "none"
-        raise UsageError(f"There is no run {name!r} in {runs_dir}. The latest there: {known}.")
+        shown = name if len(name) <= _SHOWN_CHARS else f"{name[:_SHOWN_CHARS]}..."
+        raise UsageError(f"There is no run {shown!r} in {runs_dir}. The latest there: {known}.")
 
     @classmethod
     def all(cls, runs_dir: Path) -> list[Self]:
-        """Return the runs in `runs_dir`, oldest first (their names begin with the moment of planning)."""
-        return [cls(path.parent) for path in sorted(runs_dir.glob(f"[!.]*/{LEDGER}"))]
+        """Return the runs in `runs_dir`, oldest first (their names begin with the moment of planning).
+
+        Raises:
+            UsageError: The folder may not be looked at.
+        """
+        try:
+            return [cls(path.parent) for path in sorted(runs_dir.glob(f"[!.]*/{LEDGER}"))]
+        except OSError as error:
+            raise UsageError(f"--runs {runs_dir}: cannot look into it: {error.strerror}.") from error
 
     @classmethod
     def find(cls, runs_dir: Path, binding: Binding) -> Self | None:
@@ -118,6 +129,16 @@ class RunFolder:
             busy=f"Run {self.run_id} is being worked on by {{holder}}. Watch it with `bulk-unverify status"
             f" {self.run_id}`, steer it with pause, continue, rate or cancel.",
         )
+
+    def rest(self) -> None:
+        """Bring the ledger to rest as one file, of which a checksum says something; the caller holds the lock.
+
+        Left in the mode that it is written in, whoever reads it makes files beside it and seems to use it. Where
+        that fails (somebody reads it, the disk is full) it stays as it was, sound.
+        """
+        ledger = contextlib.closing(connect(self.ledger, read_only=False))
+        with ledger as connection, contextlib.suppress(sqlite3.Error):
+            connection.executescript("PRAGMA busy_timeout = 1000; PRAGMA journal_mode = DELETE")
 
     def binding(self) -> Binding:
         """Return what selected the run's rows.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from pathlib import Path
@@ -42,6 +43,9 @@ def post(inbox: Path, command: Command) -> None:
     draft = inbox / f".{name}.tmp"
     try:
         draft.touch(mode=0o600, exist_ok=False)
+        owner = inbox.stat()
+        if owner.st_uid != os.geteuid():  # `sudo`: the run's own user must be able to read it
+            os.chown(draft, owner.st_uid, owner.st_gid)
         draft.write_text(command.model_dump_json(), encoding="utf-8")
         draft.rename(inbox / f"{name}.json")
     except OSError as error:
@@ -49,13 +53,21 @@ def post(inbox: Path, command: Command) -> None:
         raise UsageError(f"Cannot leave a command in {inbox}: {error.strerror}.") from error
 
 
-def take(inbox: Path) -> list[Command]:
-    """Take every command that waits, oldest first. What is no command is set aside as `*.bad`."""
+def take(inbox: Path, *, before_ns: int | None = None) -> list[Command]:
+    """Take every command that waits, oldest first. What is no command, or unreadable, is set aside as `*.bad`.
+
+    Args:
+        inbox: The run's inbox.
+        before_ns: Take only what was left before this moment (epoch nanoseconds), or None to take all.
+    """
     commands = []
+    end = None if before_ns is None else f"{before_ns:020}"
     for path in sorted(inbox.glob("*.json")):
+        if end is not None and path.name >= end:
+            break
         try:
             commands.append(Command.model_validate_json(path.read_bytes()))
-        except (ValidationError, IsADirectoryError):
+        except (ValidationError, IsADirectoryError, PermissionError):
             path.rename(path.with_suffix(".bad"))
         else:
             path.unlink()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -55,3 +57,33 @@ def test_an_inbox_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
 def test_a_command_reads_as_a_person_would_say_it() -> None:
     assert str(Command(name="pause")) == "pause"
     assert str(Command(name="rate", rate="20/s", operator="ann@host")) == "rate 20/s (by ann@host)"
+
+
+def test_only_what_was_left_before_a_moment_is_taken(tmp_path: Path) -> None:
+    post_command(tmp_path, Command(name="pause"))
+    between = time.time_ns()
+    post_command(tmp_path, Command(name="cancel"))
+    assert take_commands(tmp_path, before_ns=between) == [Command(name="pause")]
+    assert take_commands(tmp_path) == [Command(name="cancel")]
+
+
+def test_a_command_that_may_not_be_read_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    post_command(tmp_path, Command(name="pause"))
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert take_commands(tmp_path) == []
+    assert [path.suffix for path in tmp_path.iterdir()] == [".bad"]
+
+
+def test_a_command_of_root_belongs_to_the_user_of_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run under systemd has its own user; who is woken at night types `sudo`."""
+    given: list[tuple[int, int]] = []
+    owner = tmp_path.stat()
+    monkeypatch.setattr(os, "geteuid", lambda: owner.st_uid + 1)
+    monkeypatch.setattr(os, "chown", lambda _, uid, gid: given.append((uid, gid)))
+    post_command(tmp_path, Command(name="pause"))
+    assert given == [(owner.st_uid, owner.st_gid)]

@@ -1,0 +1,41 @@
+"""Commands from another shell that are late, wrong or somebody else's: none may end or turn a run by mistake."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from worker.ledger import Command, post_command
+
+pytestmark = pytest.mark.fault
+
+
+def _wait(until: Callable[[], object]) -> None:
+    end = time.monotonic() + 30
+    while not until():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_a_command_for_a_session_that_ended_does_not_turn_the_next_one(desk: Any) -> None:
+    planned = desk.call("plan", desk.batch(30), "--json").summary
+    inbox = desk.folder / planned["run_dir"] / "inbox"
+    for name in ("pause", "cancel"):
+        post_command(inbox, Command(name=name, operator="eve@desk"))
+    ran = desk.run(30)
+    assert ran.code == 0, ran
+    assert ran.outcomes == {"succeeded": 30}
+    assert "cancel (by eve@desk)" in ran.err
+    assert not list(inbox.iterdir())
+
+
+def test_a_rate_that_is_none_does_not_end_the_run(desk: Any) -> None:
+    process = desk.popen("run", desk.batch(60), "--yes", "--json", "--rate", "20/s")
+    _wait(lambda: list(desk.folder.glob("runs/2*/run.log")))
+    post_command(desk.run_folder / "inbox", Command(name="rate", rate="fast"))
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, (out, err)
+    assert "not_steered" in (desk.run_folder / "run.log").read_text()
