@@ -61,12 +61,6 @@ class Sweeper:
         if call.overdue:
             call.task.uncancel()
 
-    def mark_sent(self) -> None:
-        """Note that the current task's call is being written."""
-        task = asyncio.current_task()
-        if task is not None and task in self._calls:
-            self._calls[task].sent = True
-
     def close(self) -> None:
         """Watch nothing any more."""
         self._timer.cancel()

@@ -1,0 +1,88 @@
+"""A request goes out and the head of its answer comes back: the three steps below `ClientSession.request`.
+
+The session's own method costs a fifth of a whole call (15 µs of 67, measured in place) for what a call with a
+root credential must not have anyway: redirects, cookies, netrc, a login in the address, a second attempt on a
+connection that broke. Connections, pool, proxy, TLS and parsing are aiohttp's as ever. The steps are public
+by name but not documented: hence the narrow bound on aiohttp's version, and the tests on the wire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import aiohttp
+from aiohttp.typedefs import LooseHeaders
+from multidict import CIMultiDict
+from yarl import URL
+
+from worker.transport.deadlines import InFlight
+from worker.transport.proxies import Proxy
+
+_NO_LIMITS: Final = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
+
+
+class _Request(aiohttp.ClientRequest):
+    # Methods that get a made-up Content-Type: none, as a POST without a body has no media type.
+    POST_METHODS: set[str] = set()  # noqa: RUF012 - what aiohttp declares it as
+
+    def update_headers(self, headers: LooseHeaders | None) -> None:
+        # They are this call's own already, Host included: aiohttp copies them once more, name by name.
+        assert isinstance(headers, CIMultiDict)
+        self.headers = headers
+
+
+class Exchange:
+    """Exchanges requests for answers over a connector's connections.
+
+    Args:
+        connector: Makes, keeps and closes the connections.
+        proxy: What the connections go through, or None.
+    """
+
+    def __init__(self, connector: aiohttp.BaseConnector, proxy: Proxy | None) -> None:
+        self._connector = connector
+        self._proxy = proxy or Proxy(None, None)
+        self._loop = asyncio.get_running_loop()
+
+    async def open(
+        self, method: str, url: URL, headers: CIMultiDict[str], body: bytes | None, watched: InFlight
+    ) -> aiohttp.ClientResponse:
+        """Send a request and return its answer, whose body is still to be read or closed.
+
+        Args:
+            method: HTTP method in capitals.
+            url: Absolute, encoded.
+            headers: All of them, `Host` included; aiohttp adds those of the body to them.
+            body: Its bytes, or None.
+            watched: Told when writing begins.
+
+        Raises:
+            aiohttp.ClientError: No connection, or no answer that is HTTP.
+            OSError: The connection broke.
+        """
+        request = _Request(
+            method,
+            url,
+            headers=headers,
+            data=body,
+            loop=self._loop,
+            proxy=self._proxy.url,
+            proxy_headers=self._proxy.headers,
+        )
+        connection = await self._connector.connect(request, [], _NO_LIMITS)
+        try:
+            assert connection.protocol is not None
+            connection.protocol.set_response_params(
+                skip_payload=method == "HEAD", read_until_eof=True, auto_decompress=False
+            )
+            watched.sent = True
+            response = await request.send(connection)
+            try:
+                return await response.start(connection)
+            except BaseException:
+                response.close()
+                raise
+        except BaseException:
+            connection.close()
+            raise
