@@ -38,7 +38,9 @@ CREATE TABLE commands (id INTEGER PRIMARY KEY, applied_at REAL NOT NULL, command
 CREATE TABLE protected (id TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
-_CACHE_KIB: Final = 16_384
+_READ_CACHE_KIB: Final = 2_048
+"""Reading goes through the ledger once, in order: what it has passed is not needed again."""
+_WRITE_CACHE_KIB: Final = 16_384
 
 
 def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
@@ -71,7 +73,8 @@ def _open(path: Path, *, read_only: bool) -> sqlite3.Connection:
         f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
     )
     # Zeroing what is deleted (some builds' default) costs a write a row and hides nothing: the report has it.
-    connection.executescript(f"PRAGMA cache_size = -{_CACHE_KIB}; PRAGMA secure_delete = OFF")
+    cache_kib = _READ_CACHE_KIB if read_only else _WRITE_CACHE_KIB
+    connection.executescript(f"PRAGMA cache_size = -{cache_kib}; PRAGMA secure_delete = OFF")
     return connection
 
 
