@@ -17,32 +17,44 @@ import msgspec
 
 from worker.errors import LedgerError, UsageError
 from worker.ledger.folder import LEDGER, Binding, RunFolder
+from worker.ledger.inserts import insert
 from worker.ledger.locks import FileLock, alone_in, is_held
 from worker.ledger.schema import TABLES, VERSION, broken
-from worker.model import InputRow
+from worker.model import InputRow, Outcome
 
 _DRAFT: Final = ".planning-"
 _FIRST_INVALID: Final = 5
 _CACHE_KIB: Final = 16_384
 _BATCH: Final = 4096
 
-_INSERT: Final = "INSERT INTO rows (row, line, user_id, identifier_id, cells) VALUES (?, ?, ?, ?, ?)"
-_INSERT_INVALID: Final = (
-    "INSERT INTO rows (row, line, user_id, identifier_id, cells, planned, error_code, error_message)"
-    " VALUES (?, ?, ?, ?, ?, 'invalid', ?, ?)"
-)
+_GOOD: Final = "rows (row, line, user_id, identifier_id, cells)"
+_INVALID: Final = "rows (row, line, user_id, identifier_id, cells, planned, error_code, error_message)"
 _EXCLUDE: Final = (
     "UPDATE rows SET planned = 'excluded', error_code = 'protected', error_message = 'on the protected list'"
     " WHERE planned IS NULL AND (user_id IN (SELECT id FROM protected)"
     " OR identifier_id IN (SELECT id FROM protected))"
 )
-_PAIRS: Final = (
-    "SELECT user_id, identifier_id, min(row), count(*) FROM rows WHERE planned IS NULL"
-    " GROUP BY user_id, identifier_id ORDER BY user_id, identifier_id"
+_SEVERAL: Final = (
+    "CREATE TABLE several (user_id TEXT PRIMARY KEY, rows INTEGER NOT NULL) WITHOUT ROWID",
+    (
+        "INSERT INTO several SELECT user_id, count(*) FROM rows WHERE planned IS NULL"
+        " GROUP BY user_id HAVING count(*) > 1"
+    ),
+)
+_USERS: Final = (
+    "SELECT (SELECT count(*) FROM rows WHERE planned IS NULL) - coalesce(sum(rows - 1), 0), count(*)"
+    " FROM several"
 )
 _REPEATED: Final = (
-    "CREATE TABLE repeated (user_id TEXT, identifier_id TEXT, first INTEGER,"
-    " PRIMARY KEY (user_id, identifier_id)) WITHOUT ROWID"
+    (
+        "CREATE TABLE repeated (user_id TEXT, identifier_id TEXT, first INTEGER,"
+        " PRIMARY KEY (user_id, identifier_id)) WITHOUT ROWID"
+    ),
+    (
+        "INSERT INTO repeated SELECT user_id, identifier_id, min(row) FROM rows"
+        " WHERE planned IS NULL AND user_id IN (SELECT user_id FROM several)"
+        " GROUP BY user_id, identifier_id HAVING count(*) > 1"
+    ),
 )
 _DUPLICATE: Final = (
     "UPDATE rows SET planned = 'duplicate', duplicate_of = repeated.first, error_code = 'duplicate',"
@@ -136,7 +148,7 @@ class PlanDraft:
         source = iter(rows)
         try:
             while batch := list(itertools.islice(source, _BATCH)):
-                self._connection.executemany(_INSERT, self._values(batch))
+                insert(self._connection, _GOOD, list(self._values(batch)))
                 self._rows += len(batch)
         except sqlite3.Error as error:
             raise broken(self._draft / LEDGER, error) from error
@@ -183,9 +195,8 @@ class PlanDraft:
             self._first_invalid.append((row.number, row.line, message))
         ids = _storable(row.user_id), _storable(row.identifier_id)
         cells = json.dumps([_storable(cell) for cell in row.cells])
-        self._connection.execute(
-            _INSERT_INVALID, (row.number, row.line, *ids, cells, row.error_code, message)
-        )
+        values = (row.number, row.line, *ids, cells, str(Outcome.INVALID), row.error_code, message)
+        insert(self._connection, _INVALID, [values])
 
     def _mark(self, protected: frozenset[str]) -> None:
         if protected:
@@ -193,20 +204,18 @@ class PlanDraft:
                 "INSERT INTO protected (id) VALUES (?)", ((id_,) for id_ in protected)
             )
             self._connection.execute(_EXCLUDE)
-        self._connection.execute(_REPEATED)
-        if self._connection.executemany("INSERT INTO repeated VALUES (?, ?, ?)", self._repeated()).rowcount:
-            self._connection.execute(_DUPLICATE)
-        self._connection.execute("DROP TABLE repeated")
+        self._mark_duplicates()
 
-    def _repeated(self) -> Iterator[tuple[str, str, int]]:
-        """Yield pairs that occur more than once, with their first row; counts users in the same one sort."""
-        last = None
-        for user_id, identifier_id, first, count in self._connection.execute(_PAIRS):
-            if user_id != last:
-                self._users += 1
-                last = user_id
-            if count > 1:
-                yield user_id, identifier_id, first
+    def _mark_duplicates(self) -> None:
+        """Count the users, and look for repeated pairs among those who have several rows: most have one."""
+        execute = self._connection.execute
+        for statement in _SEVERAL:
+            execute(statement)
+        self._users, with_several = execute(_USERS).fetchone()
+        if with_several:
+            for statement in (*_REPEATED, _DUPLICATE, "DROP TABLE repeated"):
+                execute(statement)
+        execute("DROP TABLE several")
 
     def _count(self, header: tuple[str, ...]) -> None:
         self._meta |= {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from worker.ledger.inserts import insert
 from worker.model import Outcome, Result, Row, RunState, Unfinished
 
 _PENDING: Final = (
@@ -20,10 +20,7 @@ _PENDING: Final = (
     " WHERE rows.row > ? AND rows.planned IS NULL AND outcomes.row IS NULL"
     " AND (? OR rows.row NOT IN (SELECT row FROM in_flight)) ORDER BY rows.row LIMIT ?)"
 )
-_OUTCOME: Final = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_GROUPS: Final = (64, 16, 4, 1)
-"""Outcomes in one statement. What is done row by row below is done in one step of SQLite for many rows: each
-step gives up and takes back the interpreter's lock, and a busy event loop makes that the dearest part of it."""
+# What is done row by row elsewhere is done here in one step of SQLite for many rows: see `inserts`.
 _LAND: Final = "DELETE FROM in_flight WHERE row IN (SELECT value FROM json_each(?))"
 _CARRY: Final = (
     "INSERT INTO carried (row, requests, maybe_sent) VALUES (?, ?, ?)"
@@ -112,8 +109,9 @@ def claim(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
 
 def exclude(connection: sqlite3.Connection, session: int, rows: Sequence[Row], now: float) -> None:
     """Record rows as excluded that came onto the protected list after the plan."""
-    _add_outcomes(
+    insert(
         connection,
+        "outcomes",
         [
             (
                 row.number, session, str(Outcome.EXCLUDED), None, "protected",
@@ -129,7 +127,7 @@ def exclude(connection: sqlite3.Connection, session: int, rows: Sequence[Row], n
 def record(connection: sqlite3.Connection, session: int, results: Sequence[Result]) -> None:
     """Record outcomes. A second outcome for a row is an integrity error: it is never replaced."""
     rows = [result.row for result in results]
-    _add_outcomes(connection, [_outcome(session, result) for result in results])
+    insert(connection, "outcomes", [_outcome(session, result) for result in results])
     connection.execute(_LAND, (_numbers(rows),))
     _forget_carried(connection, rows)
 
@@ -164,15 +162,6 @@ def take_back(
     taken = connection.execute("DELETE FROM outcomes WHERE row IN (SELECT row FROM temp.chosen)").rowcount
     connection.execute("DROP TABLE temp.chosen")
     return taken
-
-
-def _add_outcomes(connection: sqlite3.Connection, outcomes: Sequence[tuple[object, ...]]) -> None:
-    done = 0
-    for size in _GROUPS:
-        insert = f"INSERT INTO outcomes VALUES {', '.join([_OUTCOME] * size)}"  # noqa: S608 - of constants
-        while len(outcomes) - done >= size:
-            connection.execute(insert, tuple(itertools.chain.from_iterable(outcomes[done : done + size])))
-            done += size
 
 
 def _numbers(rows: Sequence[Row]) -> str:
