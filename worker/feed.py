@@ -43,16 +43,29 @@ class Feed:
         """Whether `next` can only return None from now on."""
         return self._exhausted and not self._rows
 
+    @property
+    def dry(self) -> bool:
+        """Whether `next` would have to wait for the source."""
+        return not self._rows and not self._exhausted
+
+    async def refill(self) -> None:
+        """Wait until there is a row, or none is left.
+
+        Raises:
+            LedgerError: A claim could not be made durable.
+        """
+        while self.dry:
+            self._ran_dry = True
+            await asyncio.shield(self._claim())
+
     async def next(self) -> Row | None:
         """Return the next row, or None when the source has none left.
 
         Raises:
             LedgerError: A claim could not be made durable.
         """
+        await self.refill()
         rows = self._rows
-        while not rows and not self._exhausted:
-            self._ran_dry = True
-            await asyncio.shield(self._claim())
         if not self._exhausted and len(rows) <= self._size:
             self._claim()
         return rows.popleft() if rows else None

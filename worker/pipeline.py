@@ -105,17 +105,22 @@ class Pipeline:
         pacer, feed, judge = self._ports.pacer, self._feed, self._ports.operation.judge
         worker = asyncio.current_task()
         assert worker is not None
+        await feed.refill()
         while not feed.exhausted:
             self._waiting.add(worker)
             may_go = await pacer.enter()
             self._waiting.discard(worker)
             if not may_go:
                 return
+            if feed.dry:
+                # A turn never waits for the disk: those that had waited together would go together (promise 4).
+                pacer.leave(None)
+                await feed.refill()
+                continue
             row = await feed.next()
             if row is None:
                 pacer.leave(None)
-                self._dismiss_waiting()
-                return
+                break
             started_at = self._wall()
             reply = await self._ports.transport.send(self._ports.operation.call(row))
             pacer.leave(reply)
@@ -130,6 +135,7 @@ class Pipeline:
                 self._watch_unfinished(verdict)  # before anything else: a wrong run makes no further call
                 await self._retry_room.acquire()
                 self._tasks.create_task(self._go_on(self._first_effort(row, reply, verdict, started_at)))
+        self._dismiss_waiting()
 
     def _dismiss_waiting(self) -> None:
         """Send the workers home that wait for a turn they no longer need: the source is exhausted."""

@@ -75,6 +75,7 @@ async def run_session(request: SessionRequest) -> dict[str, object]:
 async def _work(request: SessionRequest) -> None:
     folder, steering = request.folder, request.steering
     protected = ProtectedFile(steering.exclude)
+    ids = protected.load()  # before anything is taken back: a list that cannot be read changes nothing
     with (
         tenant_lock(request.tenant.name, run_id=folder.run_id, share=steering.share_tenant),
         logs.configure(folder.log, key=request.key.reveal()) as log,
@@ -82,7 +83,7 @@ async def _work(request: SessionRequest) -> None:
         async with contextlib.aclosing(await RunLedger.open(folder)) as ledger:
             if request.retake:
                 await ledger.take_back(request.retake, session=None, why="retry")
-            await ledger.protect(protected.load())
+            await ledger.protect(ids)
             number = await ledger.begin_session(operator(), steering.as_text())
             monitor = Monitor(folder.run_id, request.tenant.name, facts(folder).outcomes, time.monotonic)
             ledger.on_commit = monitor.committed

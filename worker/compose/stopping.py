@@ -60,8 +60,9 @@ def heed_signals(request: StopRequest, say: Callable[[str], None]) -> Iterator[N
         if received:
             os._exit(INTERRUPTED_EXIT)
         received.append(number)
-        say("Stopping: calls in flight finish and are recorded. A second signal ends it at once.")
         request.ask(Stop(RunState.INTERRUPTED, f"interrupted by {number.name}"))
+        with contextlib.suppress(OSError):  # the terminal may be what ended, and the signal its last word
+            say("Stopping: calls in flight finish and are recorded. A second signal ends it at once.")
 
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     if before[signal.SIGHUP] is signal.SIG_IGN:

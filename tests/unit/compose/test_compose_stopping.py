@@ -72,6 +72,17 @@ async def test_a_signal_stops_in_good_order(number: signal.Signals) -> None:
     assert said == [SAID]
 
 
+async def test_a_signal_stops_also_where_nobody_can_be_told() -> None:
+    def broken_pipe(_: str) -> None:
+        raise BrokenPipeError
+
+    session = Session()
+    with heed_signals(session.request, broken_pipe):
+        os.kill(os.getpid(), signal.SIGHUP)
+        await asyncio.wait_for(session.stopping.wait(), 10)
+    assert session.request.stop == Stop(RunState.INTERRUPTED, "interrupted by SIGHUP")
+
+
 async def test_a_signal_after_another_stop_does_not_become_the_reason() -> None:
     session, said = Session(), list[str]()
     heard = asyncio.Event()

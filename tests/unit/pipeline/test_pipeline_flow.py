@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -11,7 +12,7 @@ import pytest
 
 from worker.errors import LedgerError
 from worker.guard import HaltKind
-from worker.model import Outcome, Trouble
+from worker.model import Outcome, Row, Trouble
 
 
 def _load_stand_ins() -> ModuleType:
@@ -154,6 +155,28 @@ async def test_workers_that_wait_for_a_turn_go_home_when_nothing_is_left() -> No
     async with asyncio.timeout(5):
         await bench.pipeline.run()
     assert bench.book.outcomes() == {Outcome.SUCCEEDED: 1}
+
+
+async def test_no_turn_waits_for_the_disk() -> None:
+    """Else the turns that a slow claim holds up would all be used at once when it ends: faster than told."""
+    bench = Bench(100, lambda *_: 200, concurrency=8)
+    disk, claim = asyncio.Event(), bench.source.claim
+
+    async def stalled(limit: int) -> Sequence[Row]:
+        if bench.book.results:
+            await disk.wait()
+        rows: Sequence[Row] = await claim(limit)
+        return rows
+
+    bench.source.claim = stalled
+    run = asyncio.create_task(bench.pipeline.run())
+    for _ in range(500):
+        await asyncio.sleep(0)
+    assert 0 < len(bench.book.results) < 100
+    assert bench.pacer._slots._value == 8
+    disk.set()
+    await run
+    assert bench.book.outcomes() == {Outcome.SUCCEEDED: 100}
 
 
 async def test_a_broken_ledger_ends_everything() -> None:
