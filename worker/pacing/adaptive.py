@@ -9,6 +9,8 @@ until a call is accepted again are one episode, and an episode moves the rate on
   slowly next.
 - Refused while the rate is held: a little lower, or what was let through from one 429 to the next, whichever is
   higher; after a long cool-down (a long window) the latter.
+- If all refusals so far fit a server that counts by the second, they tell its limit (`worker.pacing.window`): the
+  rate is held below it, or climbs slowly towards it where there is doubt.
 
 After the slow climb the rate is held. After a minute of quiet it asks for a little more, each time more, so that
 a limit that was raised is found; a step that is refused is taken back.
@@ -19,6 +21,8 @@ from __future__ import annotations
 import collections
 import math
 from typing import Final
+
+from worker.pacing.window import SecondsLimit
 
 _START_PER_S: Final = 10.0
 _DOUBLES_S: Final = 0.4
@@ -40,6 +44,11 @@ _CLIMB_AFTER_S: Final = 1.0
 _PASSED_S: Final = 1.5
 """So long before it is refused a climb may have passed the limit of a window."""
 _BELOW: Final = 0.993
+
+_SHARP: Final = 1.07
+_VAGUE: Final = 1.3
+"""Spreads of a guess up to which its rate is held, and from which it is none."""
+_BELOW_GUESS: Final = 0.985
 
 _SOON_CUT: Final = 0.9
 _SMALL_CUT: Final = 0.97
@@ -77,6 +86,7 @@ class AdaptiveRate:
         """The limit that the server names, and one that it named and did not keep."""
         self._told_at = -math.inf
         self._went = _LastSecond()
+        self._seconds = SecondsLimit()
         self._accepted_since = 0
         """Calls accepted since the last cool-down ended."""
         self._refused_at = self._resumed_at = self._moved_at = now
@@ -110,6 +120,7 @@ class AdaptiveRate:
     def accepted(self, now: float) -> None:
         """Count a call that was not answered 429."""
         self._went.add(now)
+        self._seconds.accepted(now)
         if now >= self._resumed_at:  # else it went before the cool-down
             self._accepted_since += 1
 
@@ -156,11 +167,22 @@ class AdaptiveRate:
         return now > self._resumed_at and self._went.count(now) >= _USED * self._rate
 
     def _estimate(self, rate: float, tried_s: float, now: float, cool_down_s: float) -> float:
-        """Return the rate to go on with after `rate` was refused, and begin the climb that fits it."""
+        """Return the rate to go on with after `rate` was refused, and begin, or end, the climb to it."""
         if rate <= self._told < math.inf:
             if now - self._told_at < _TOLD_TAKES_S:
                 return self._rate
             self._belied, self._told = self._told, math.inf
+        estimate = self._usual_estimate(rate, tried_s, now, cool_down_s)
+        if cool_down_s > _LONG_COOL_DOWN_S or not (guess := self._seconds.refused(now)):
+            return estimate
+        if guess.spread > _VAGUE:
+            return estimate
+        sharp = guess.spread <= _SHARP
+        self._climb = len(_CLIMBS) - (not sharp)
+        return min((guess.likely if sharp else guess.cautious) * _BELOW_GUESS, rate, self._before_probe)
+
+    def _usual_estimate(self, rate: float, tried_s: float, now: float, cool_down_s: float) -> float:
+        """Return an estimate that holds for any limit, and begin the climb that fits it."""
         soon_before, self._soon = self._soon, tried_s < _TRIED_S
         last_second = self._went.count(now)
         if self._soon and self._climb and not soon_before:  # the limit was nearly known

@@ -27,6 +27,15 @@ def test_a_limit_of_a_second_is_used_well_and_hardly_ever_passed(
     assert refused <= 0.01
 
 
+@pytest.mark.parametrize("phase", range(12))
+def test_a_small_window_is_used_well_wherever_in_it_the_first_call_falls(phase: int) -> None:
+    """Each refusal costs a fortieth of what is measured: a limit must be found by few."""
+    limit = Limit(kind=LimitKind.FIXED_WINDOW, requests=40, headers=(HeaderForm.RETRY_AFTER_SECONDS,))
+    seen = simulate(AUTO, limit, seed=phase, latency_s=0.004, phase_s=phase / 12)
+    assert seen.accepted(10.0, 60.0) / 2_000 >= 0.95
+    assert seen.throttled(10.0, 60.0) <= 3
+
+
 @pytest.mark.parametrize("kind", [LimitKind.TOKEN_BUCKET, LimitKind.FIXED_WINDOW])
 def test_a_limit_of_a_minute_is_found_too(kind: LimitKind) -> None:
     limit = Limit(kind=kind, requests=600, per_s=60.0, headers=(HeaderForm.RETRY_AFTER_SECONDS,))
