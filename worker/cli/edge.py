@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Final, NoReturn, ParamSpec, TypeVar
 
@@ -27,9 +28,9 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        signal.signal(signal.SIGTERM, _interrupt)
         try:
-            return command(*args, **kwargs)
+            with _interruptible():
+                return command(*args, **kwargs)
         except BulkUnverifyError as error:
             fail(str(error), error.exit_code, as_json=bool(kwargs.get("as_json")))
         except KeyboardInterrupt:
@@ -54,9 +55,31 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
+class _Interruption(KeyboardInterrupt):
+    """Control-C, or SIGTERM.
+
+    A class of its own, because CPython remembers a plain KeyboardInterrupt that passes through `exec` (making a
+    dataclass does) and ends the process by SIGINT for it, although it was caught and another code was asked for.
+    """
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Outside of a session (planning, reporting) the signals end the command in good order; it has its own."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    if before[signal.SIGINT] is signal.SIG_IGN:
+        del before[signal.SIGINT]  # in the background of a script: control-C is not meant for it
+    try:
+        for number in before:
+            signal.signal(number, _interrupt)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    """Treat SIGTERM as control-C: outside of a session (planning, reporting) it ends the command in good order."""
-    raise KeyboardInterrupt
+    raise _Interruption
 
 
 def fail(message: str, exit_code: int, *, as_json: bool = False) -> NoReturn:

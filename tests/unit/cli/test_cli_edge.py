@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,13 +16,26 @@ from worker.cli.edge import fail, guarded
 from worker.errors import BulkUnverifyError, LedgerError, UsageError
 
 Captured = pytest.CaptureFixture[str]
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+_SIGNALLED = """
+import os, sys
+class Signalling:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            exec("os.kill(os.getpid(), {number})")
+sys.meta_path.insert(0, Signalling())
+sys.argv[1:] = ["plan", "missing.csv", "--tenant", "http://127.0.0.1:9"]
+from worker.__main__ import main
+main()
+"""
 
 
 @pytest.fixture(autouse=True)
 def _signals_are_given_back() -> Iterator[None]:
-    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     yield
-    signal.signal(signal.SIGTERM, before)
+    assert {number: signal.getsignal(number) for number in SIGNALS} == before
 
 
 def raising(error: BaseException) -> Callable[..., None]:
@@ -80,15 +94,51 @@ def test_an_interruption_is_130_with_what_to_do(capsys: Captured, as_json: bool)
     )
 
 
-def test_a_sigterm_while_a_command_plans_or_reports_ends_it_like_control_c(capsys: Captured) -> None:
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_while_a_command_plans_or_reports_ends_it_in_order(
+    capsys: Captured, number: signal.Signals
+) -> None:
     def command() -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         for _ in range(1000):
             """Give the interpreter the moment it needs to deliver it."""
         pytest.fail("it went on")
 
     assert ended(guarded(command)) == 130
     assert capsys.readouterr().err == f"bulk-unverify: {INTERRUPTED}\n"
+
+
+def signalled(folder: Path, module: str, number: int, *before: str) -> subprocess.CompletedProcess[str]:
+    """Start the program as a module, which gets the signal when it imports `module`."""
+    (folder / "staged.py").write_text(_SIGNALLED.format(module=module, number=int(number)))
+    return subprocess.run(
+        [*before, sys.executable, "-m", "staged"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("module", ["typer", "worker.cli.batch", "worker.compose.planning", "pydantic"])
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_while_the_program_starts_is_130_without_a_traceback(
+    tmp_path: Path, module: str, number: int
+) -> None:
+    """At each of these imports, and inside of `exec`, where CPython takes a KeyboardInterrupt for its own end."""
+    done = signalled(tmp_path, module, number)
+    assert done.returncode == 130, done.stderr
+    assert done.stderr in ("", f"bulk-unverify: {INTERRUPTED}\n")
+    assert done.stdout == ""
+
+
+def test_control_c_that_is_meant_for_somebody_else_stays_so(tmp_path: Path) -> None:
+    """A shell starts what runs in the background of a script with SIGINT ignored."""
+    ignoring = ("/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh")
+    done = signalled(tmp_path, "worker.compose.planning", signal.SIGINT, *ignoring)
+    assert done.returncode == 2, done.stderr
+    assert "missing.csv" in done.stderr
 
 
 def test_a_defect_is_told_by_kind_and_place_without_what_it_held(capsys: Captured) -> None:
