@@ -37,19 +37,32 @@ class Ledgers(RuleBasedStateMachine):
         self.maybe: set[int] = set()
         self.flying: dict[int, Row] = {}
         self.past: set[int] = set()
+        """Pending, and behind what this session has claimed: the next one claims them."""
+        self.ended: set[int] = set()
+        """Rows whose outcome is of this session."""
         self.protected: set[str] = set()
         self.open()
 
     def do(self, what: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(what)
 
-    def open(self) -> None:
+    def open(self, retake: frozenset[Outcome] = frozenset()) -> None:
         async def opened() -> RunLedger:
             ledger = await RunLedger.open(self.folder)
-            await ledger.begin_session("ann@host", {})
+            await ledger.begin_session("ann@host", {}, retake=retake)
             return ledger
 
         self.ledger = self.do(opened())
+        self.past.clear()
+        self.ended.clear()
+        self.pend(retake, set(self.outcomes))
+
+    def pend(self, outcomes: frozenset[Outcome], among: set[int]) -> set[int]:
+        """Forget the outcomes of rows; a maybe stays one, or nobody learns that it was sent again."""
+        taken = {number for number in among if self.outcomes[number] in outcomes}
+        for number in taken:
+            del self.outcomes[number]
+        return taken
 
     @rule(limit=st.integers(1, 5))
     def claim(self, limit: int) -> None:
@@ -70,6 +83,8 @@ class Ledgers(RuleBasedStateMachine):
         for (number,) in excluded:
             assert f"u{number}" in self.protected
             assert number in open_rows or self.outcomes[number] is Outcome.EXCLUDED
+            if number not in self.outcomes:
+                self.ended.add(number)
             self.outcomes[number] = Outcome.EXCLUDED
         for row in claimed:
             assert row.earlier_requests == self.requests[row.number]
@@ -83,6 +98,7 @@ class Ledgers(RuleBasedStateMachine):
         self.ledger.record(result(row, outcome, requests=requests, sent=requests > 0))
         self.do(self.ledger.flush())
         self.outcomes[row.number] = outcome
+        self.ended.add(row.number)
         self.requests[row.number] += requests
         (told,) = look(self.folder, "SELECT sent, resent FROM outcomes WHERE row = ?", row.number)
         maybe = row.number in self.maybe
@@ -100,19 +116,19 @@ class Ledgers(RuleBasedStateMachine):
 
     @rule(outcomes=st.frozensets(CALLED, min_size=1))
     def take_back(self, outcomes: frozenset[Outcome]) -> None:
-        taken = {number for number, outcome in self.outcomes.items() if outcome in outcomes}
-        assert self.do(self.ledger.take_back(outcomes, session=None, why="retry")) == len(taken)
-        self.past.clear()
-        for number in taken:
-            del self.outcomes[number]  # and a maybe stays one, or nobody learns that it was sent again
+        """What was the evidence of a wrong run: this session's, and not for this session to claim again."""
+        taken = self.pend(outcomes, self.ended)
+        assert self.do(self.ledger.take_back(outcomes, why="halt")) == len(taken)
+        self.ended -= taken
+        self.past |= taken
 
     @rule(number=st.integers(1, 12))
     def protect(self, number: int) -> None:
         self.protected.add(f"u{number}")
         self.do(self.ledger.protect(frozenset({f"u{number}"})))
 
-    @rule(data=st.data())
-    def kill(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), retake=st.frozensets(CALLED))
+    def kill(self, data: st.DataObject, retake: frozenset[Outcome]) -> None:
         """What is on the disk now, and was not flushed, is all that the next process gets."""
         torn = data.draw(st.lists(st.sampled_from(sorted(self.flying)), unique=True)) if self.flying else []
         for number in torn:
@@ -124,18 +140,16 @@ class Ledgers(RuleBasedStateMachine):
         self.folder = copy
         self.maybe |= set(self.flying)
         self.flying.clear()
-        self.past.clear()
         assert facts(self.folder).state is RunState.INTERRUPTED
-        self.open()
+        self.open(retake)
 
-    @rule()
-    def leave_and_resume(self) -> None:
+    @rule(retake=st.frozensets(CALLED))
+    def leave_and_resume(self, retake: frozenset[Outcome]) -> None:
         self.ledger.give_back([unfinished(row) for row in self.flying.values()])
         self.flying.clear()
-        self.past.clear()
         self.do(self.ledger.end_session(RunState.INTERRUPTED))
         self.do(self.ledger.aclose())
-        self.open()
+        self.open(retake)
 
     @invariant()
     def it_adds_up(self) -> None:

@@ -81,14 +81,12 @@ async def _work(request: SessionRequest) -> None:
         logs.configure(folder.log, key=request.key.reveal()) as log,
     ):
         async with contextlib.aclosing(await RunLedger.open(folder)) as ledger:
-            if request.retake:
-                await ledger.take_back(request.retake, session=None, why="retry")
             await ledger.protect(ids)
-            number = await ledger.begin_session(operator(), steering.as_text())
+            number = await ledger.begin_session(operator(), steering.as_text(), retake=request.retake)
             monitor = Monitor(folder.run_id, request.tenant.name, facts(folder).outcomes, time.monotonic)
             ledger.on_commit = monitor.committed
             log.info("session_started", run_id=folder.run_id, session=number, **steering.as_text())
-            session = _Session(request, number, ledger, monitor, protected, log)
+            session = _Session(request, ledger, monitor, protected, log)
             try:
                 await session.work()
             except* BulkUnverifyError as group:
@@ -108,7 +106,6 @@ class _Session:
     """The parts of a session that has its locks and its ledger."""
 
     request: SessionRequest
-    number: int
     ledger: RunLedger
     monitor: Monitor
     protected: ProtectedFile
@@ -151,9 +148,7 @@ class _Session:
     async def _end(self, pipeline: Pipeline, stop: Stop | None) -> None:
         halt = pipeline.halt
         if halt is not None:
-            await self.ledger.take_back(
-                halt.evidence, session=self.number, why=halt.reason, http_status=halt.evidence_status
-            )
+            await self.ledger.take_back(halt.evidence, why=halt.reason, http_status=halt.evidence_status)
             stop = Stop(RunState.HALTED, halt.reason)
         pending = facts(self.request.folder).outcomes[Outcome.PENDING]
         if stop is None or pending == 0:

@@ -75,15 +75,22 @@ class RunLedger:
             raise broken(folder.ledger, error) from error
         return cls(LedgerWriter(connection, folder.ledger), protected, wall, monotonic)
 
-    async def begin_session(self, operator: str, settings: Mapping[str, str]) -> int:
+    async def begin_session(
+        self, operator: str, settings: Mapping[str, str], *, retake: frozenset[Outcome] = frozenset()
+    ) -> int:
         """Begin a session and return its number; what a killed one left in flight may have been sent.
+
+        Args:
+            operator: Who begins it, `user@host`.
+            settings: What steers it, for the record.
+            retake: Rows of these outcomes, of any session, go again: pending by the same commit that says why.
 
         Raises:
             LedgerError: The ledger is broken.
         """
         now = self._wall()
         self._session = await self._writer.perform(
-            lambda connection: steps.begin_session(connection, now, operator, settings)
+            lambda connection: steps.begin_session(connection, now, operator, settings, retake)
         )
         return self._session
 
@@ -119,13 +126,14 @@ class RunLedger:
         await self._writer.perform(lambda connection: steps.note_command(connection, now, command))
 
     async def take_back(
-        self, outcomes: frozenset[Outcome], *, session: int | None, why: str, http_status: int | None = None
+        self, outcomes: frozenset[Outcome], *, why: str, http_status: int | None = None
     ) -> int:
-        """Put rows with these outcomes back to pending and their outcomes into the history.
+        """Put this session's rows with these outcomes back to pending and their outcomes into the history.
+
+        For the session's end: it does not claim them any more, the next one does.
 
         Args:
             outcomes: Which outcomes.
-            session: Only those of this session, or None for all.
             why: For the history.
             http_status: Only those with this status, or None for all.
 
@@ -135,15 +143,12 @@ class RunLedger:
         Raises:
             LedgerError: The ledger is broken.
         """
-        now = self._wall()
-
-        def take(connection: sqlite3.Connection) -> int:
-            self._cursor = 0
-            return steps.take_back(
+        now, session = self._wall(), self._session
+        return await self._writer.perform(
+            lambda connection: steps.take_back(
                 connection, outcomes, session=session, http_status=http_status, now=now, why=why
             )
-
-        return await self._writer.perform(take)
+        )
 
     async def claim(self, limit: int) -> Sequence[Row]:
         """Return up to `limit` of the next pending rows, durably in flight; empty when none are left.

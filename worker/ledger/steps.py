@@ -54,9 +54,13 @@ _WORDS: Final = {outcome: str(outcome) for outcome in Outcome}
 
 
 def begin_session(
-    connection: sqlite3.Connection, now: float, operator: str, settings: Mapping[str, str]
+    connection: sqlite3.Connection,
+    now: float,
+    operator: str,
+    settings: Mapping[str, str],
+    retake: frozenset[Outcome],
 ) -> int:
-    """Close what a killed session left open, and begin the next one; returns its number."""
+    """Close what a killed session left open, begin the next one, and take back `retake`; returns its number."""
     connection.execute(
         "INSERT INTO carried SELECT row, 0, 1 FROM in_flight WHERE true"
         " ON CONFLICT (row) DO UPDATE SET maybe_sent = 1"
@@ -68,6 +72,8 @@ def begin_session(
         (now, str(RunState.RUNNING), operator, json.dumps(dict(settings))),
     )
     assert cursor.lastrowid is not None
+    if retake:
+        take_back(connection, retake, session=None, http_status=None, now=now, why="retry")
     return cursor.lastrowid
 
 

@@ -67,7 +67,9 @@ def tamper(folder: RunFolder, sql: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def session(folder: RunFolder, **options: Any) -> AsyncIterator[RunLedger]:
+async def session(
+    folder: RunFolder, *, retake: frozenset[Outcome] = frozenset(), **options: Any
+) -> AsyncIterator[RunLedger]:
     async with contextlib.aclosing(await RunLedger.open(folder, **options)) as ledger:
-        await ledger.begin_session("ann@host", {"rate": "25/s"})
+        await ledger.begin_session("ann@host", {"rate": "25/s"}, retake=retake)
         yield ledger

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unit.ledger.ledger_staging import look, plan, result, session, unfinished
+import pytest
+from unit.ledger.ledger_staging import look, plan, result, session, tamper, unfinished
 
+from worker.errors import LedgerError
 from worker.ledger import RunFolder, facts, verify
 from worker.model import Outcome, RunState
 
@@ -25,8 +27,7 @@ async def test_taken_back_rows_are_pending_and_their_outcomes_history(tmp_path: 
     folder = plan(tmp_path, 4)
     await called(folder)
     calls = facts(folder).calls
-    async with session(folder, wall=lambda: 5000.0) as ledger:
-        assert await ledger.take_back(PENDING_AGAIN, session=None, why="retry") == 3
+    async with session(folder, retake=PENDING_AGAIN, wall=lambda: 5000.0) as ledger:
         assert look(
             folder, "SELECT row, outcome, http_status, requests, session, why, taken_back_at FROM history"
         ) == [
@@ -46,8 +47,7 @@ async def test_taken_back_rows_are_pending_and_their_outcomes_history(tmp_path: 
 async def test_a_row_never_sent_is_taken_back_as_often_as_wanted(tmp_path: Path) -> None:
     folder = plan(tmp_path, 1)
     for _ in range(3):
-        async with session(folder) as ledger:
-            await ledger.take_back(frozenset({Outcome.EXHAUSTED}), session=None, why="retry")
+        async with session(folder, retake=frozenset({Outcome.EXHAUSTED})) as ledger:
             (row,) = await ledger.claim(1)
             ledger.record(result(row, Outcome.EXHAUSTED, status=None, requests=0, sent=False))
     verify(folder)
@@ -55,15 +55,38 @@ async def test_a_row_never_sent_is_taken_back_as_often_as_wanted(tmp_path: Path)
     assert look(folder, "SELECT * FROM carried") == []
 
 
-async def test_only_one_session_or_one_status_is_taken_back(tmp_path: Path) -> None:
-    folder = plan(tmp_path, 4)
+async def test_evidence_is_taken_back_of_its_own_session_and_status_alone(tmp_path: Path) -> None:
+    folder = plan(tmp_path, 6)
     await called(folder)
     async with session(folder) as ledger:
-        assert await ledger.take_back(PENDING_AGAIN, session=2, why="halt") == 0
-        assert await ledger.take_back(PENDING_AGAIN, session=1, http_status=403, why="halt") == 1
-        assert await ledger.take_back(PENDING_AGAIN, session=1, http_status=401, why="halt") == 0
-        assert await ledger.take_back(frozenset(), session=None, why="nothing") == 0
-    assert look(folder, "SELECT row FROM outcomes ORDER BY row") == [(1,), (3,), (4,)]
+        fifth, sixth = await ledger.claim(2)
+        ledger.record(result(fifth, Outcome.REFUSED, status=403))
+        ledger.record(result(sixth, Outcome.REFUSED, status=404))
+        await ledger.flush()
+        assert await ledger.take_back(PENDING_AGAIN, http_status=401, why="halt") == 0
+        assert await ledger.take_back(frozenset(), why="nothing") == 0
+        assert await ledger.take_back(PENDING_AGAIN, http_status=403, why="halt") == 1
+    assert look(folder, "SELECT row FROM outcomes ORDER BY row") == [(1,), (2,), (3,), (4,), (6,)]
+
+
+@pytest.mark.parametrize("broken", ["sessions", "history"])
+async def test_rows_go_again_with_the_session_that_says_why_or_not_at_all(
+    tmp_path: Path, broken: str
+) -> None:
+    """Killed in between, a finished run would have pending rows and no session to tell of them."""
+    folder = plan(tmp_path, 4)
+    await called(folder)
+    tamper(folder, f"CREATE TRIGGER no BEFORE INSERT ON {broken} BEGIN SELECT RAISE(ABORT, 'no'); END")
+    with pytest.raises(LedgerError):
+        async with session(folder, retake=PENDING_AGAIN):
+            pytest.fail("it began")
+    known = facts(folder)
+    assert (known.state, known.outcomes[Outcome.PENDING], len(known.sessions)) == (RunState.FINISHED, 0, 1)
+    assert look(folder, "SELECT * FROM history") == []
+    tamper(folder, "DROP TRIGGER no")
+    async with session(folder, retake=PENDING_AGAIN):
+        known = facts(folder)
+        assert (known.outcomes[Outcome.PENDING], len(known.sessions)) == (3, 2)
 
 
 async def test_a_maybe_stays_a_maybe_when_it_is_taken_back(tmp_path: Path) -> None:
@@ -72,23 +95,25 @@ async def test_a_maybe_stays_a_maybe_when_it_is_taken_back(tmp_path: Path) -> No
         await ledger.claim(1)
     async with session(folder) as ledger:
         ledger.record(result((await ledger.claim(1))[0], Outcome.REFUSED, status=403))
-    async with session(folder) as ledger:
-        await ledger.take_back(PENDING_AGAIN, session=None, why="retry")
+    async with session(folder, retake=PENDING_AGAIN) as ledger:
         (row,) = await ledger.claim(1)
     assert row.maybe_sent
     assert row.earlier_requests == 1
 
 
-async def test_rows_in_flight_are_not_claimed_again_after_taking_back(tmp_path: Path) -> None:
+async def test_what_is_taken_back_goes_again_in_the_next_session(tmp_path: Path) -> None:
     folder = plan(tmp_path, 3)
     async with session(folder) as ledger:
         first, second = await ledger.claim(2)
         ledger.record(result(first, Outcome.REFUSED, status=403))
         await ledger.flush()
-        await ledger.take_back(PENDING_AGAIN, session=1, why="halt")
-        assert [row.number for row in await ledger.claim(9)] == [1, 3]
+        await ledger.take_back(PENDING_AGAIN, why="halt")
         ledger.give_back([unfinished(second)])
+        assert [row.number for row in await ledger.claim(9)] == [3]
     verify(folder)
+    async with session(folder) as ledger:
+        rows = await ledger.claim(9)
+    assert [(row.number, row.maybe_sent) for row in rows] == [(1, False), (2, False), (3, True)]
 
 
 async def test_commands_are_recorded_with_their_moment(tmp_path: Path) -> None:
