@@ -10,6 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from acceptance.command_line import GOOD
+from acceptance.command_line import call as _call
+from acceptance.command_line import refused as _refused
 
 _CLOSED = """
 import os
@@ -22,33 +25,6 @@ os.stat = stat
 from worker.__main__ import main
 main()
 """
-GOOD = "user_id,identifier_id\nu1,i1\n"
-
-
-def _call(folder: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
-    base = {name: value for name, value in os.environ.items() if not name.startswith("MONOCLOUD_")}
-    base |= {
-        "MONOCLOUD_MANAGEMENT_API_KEY": "a-key",
-        "MONOCLOUD_MANAGEMENT_DOMAIN": "http://127.0.0.1:9",
-        "BULK_UNVERIFY_LOCK_DIR": str(folder),
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "worker", *words],
-        env={name: value for name, value in (base | env).items() if value},
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-def _refused(done: subprocess.CompletedProcess[str], *said: str) -> None:
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    for part in said:
-        assert part in done.stderr
 
 
 @pytest.mark.parametrize(

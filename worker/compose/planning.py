@@ -12,7 +12,7 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -65,22 +65,47 @@ def plan_run(request: PlanRequest) -> RunFolder:
 
     Raises:
         InputError: The file as a whole cannot be planned.
-        UsageError: There is no such operation.
+        UsageError: There is no such operation, or the input is planned already, read in another way.
     """
     if request.operation not in OPERATIONS:
         raise UsageError(f"There is no operation {request.operation!r}; there are {', '.join(OPERATIONS)}.")
+    request.input_options.check()
     _make_private(request.runs_dir)
     remove_stale_drafts(request.runs_dir)
     with _input_file(request) as path:
         binding = Binding(
-            input_name=_storable(request.input_path.name),
+            input_name=storable(request.input_path.name),
             input_sha256=digest(path),
             tenant=request.tenant.name,
             operation=request.operation,
             selection=_selection(request.input_options),
         )
-        existing = None if request.again else RunFolder.find(request.runs_dir, binding)
+        existing = None if request.again else _find(request.runs_dir, binding)
         return existing or _draft(request, binding, path)
+
+
+def _find(runs_dir: Path, binding: Binding) -> RunFolder | None:
+    """Return the newest run of `binding`, or None where its input has no run.
+
+    Raises:
+        UsageError: Its runs were read in another way: one more would call every row a second time.
+    """
+    others = []
+    for folder, selection in RunFolder.of_input(runs_dir, binding):
+        planned, wanted = _normal(selection), dict(binding.selection)
+        differing = [name for name in planned | wanted if planned.get(name) != wanted.get(name)]
+        if not differing:
+            return folder
+        others.append((folder, differing))
+    if not others:
+        return None
+    folder, differing = others[0]
+    flags = " and ".join(map(_flag, differing))
+    raise UsageError(
+        f"This input is planned already, as run {folder.run_id}, with {flags} otherwise than now. A second plan"
+        f" would call its rows a second time: use that run (`bulk-unverify run {folder.run_id}`), or give"
+        " --again for a new one."
+    )
 
 
 def find_run(runs_dir: Path, target: str) -> RunFolder | None:
@@ -115,13 +140,12 @@ def check_selection(folder: RunFolder, operation: str | None, options: InputOpti
             f"Run {folder.run_id} was planned for {binding.operation}, not for {operation}: leave --operation"
             " out, or give the file to plan a run of its own."
         )
-    unsaid, planned = _selection(InputOptions()), binding.selection
+    unsaid, planned = _selection(InputOptions()), _normal(binding.selection)
     for name, value in _selection(options).items():
         if value != unsaid.get(name) and value != planned.get(name):
-            flag = "--no-header" if name == "header" else f"--{name.replace('_', '-')}"
             raise UsageError(
-                f"Run {folder.run_id} was planned without {flag} as it is given now: leave it out, or give the"
-                " file to plan a run of its own."
+                f"Run {folder.run_id} was planned without {_flag(name)} as it is given now: leave it out, or"
+                " give the file and --again to plan a run of its own."
             )
 
 
@@ -150,7 +174,7 @@ def _draft(request: PlanRequest, binding: Binding, path: Path) -> RunFolder:
             _run_id(request.input_path, now),
             binding,
             operator=operator(),
-            reason=_storable(request.reason),
+            reason=storable(request.reason),
             planned_at=now,
         ) as draft,
     ):
@@ -177,7 +201,20 @@ def _input_file(request: PlanRequest) -> Iterator[Path]:
 
 
 def _selection(options: InputOptions) -> dict[str, str]:
-    return {name: str(value) for name, value in dataclasses.asdict(options).items() if value is not None}
+    """Return what was said of the input, by name; what means the same is the same."""
+    said = dataclasses.asdict(options) | {"delimiter": options.separator, "encoding": options.codec}
+    return {name: str(value) for name, value in said.items() if value is not None}
+
+
+def _normal(planned: Mapping[str, str]) -> dict[str, str]:
+    """Return a plan's selection as it is kept now: older versions kept the words that were typed."""
+    typed = InputOptions(delimiter=planned.get("delimiter"), encoding=planned.get("encoding"))
+    meant = {"delimiter": typed.separator, "encoding": typed.codec}
+    return {**planned, **{name: value for name, value in meant.items() if value is not None}}
+
+
+def _flag(name: str) -> str:
+    return "--no-header" if name == "header" else f"--{name.replace('_', '-')}"
 
 
 def _run_id(input_path: Path, now: float) -> str:
@@ -186,13 +223,13 @@ def _run_id(input_path: Path, now: float) -> str:
     return f"{moment}-{stem.lower()}-{secrets.token_hex(2)}"
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     r"""Return `text` with bytes of a name or argument that are no UTF-8 written as `\udcff`."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _make_private(folder: Path) -> None:
-    if (shown := _storable(str(folder.absolute()))) != str(folder.absolute()):
+    if (shown := storable(str(folder.absolute()))) != str(folder.absolute()):
         raise UsageError(
             f"--runs {shown}: this path is not UTF-8, which the ledger cannot have. Name another."
         )

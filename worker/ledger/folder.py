@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -111,15 +111,16 @@ class RunFolder:
             raise UsageError(f"--runs {runs_dir}: cannot look into it: {error.strerror}.") from error
 
     @classmethod
-    def find(cls, runs_dir: Path, binding: Binding) -> Self | None:
-        """Return the newest run of `binding`, or None; a ledger that cannot be read is passed over."""
+    def of_input(cls, runs_dir: Path, binding: Binding) -> Iterator[tuple[Self, Mapping[str, str]]]:
+        """Yield the runs of the same input, tenant and operation with their selection, newest first.
+
+        A ledger that cannot be read is passed over.
+        """
         for folder in reversed(cls.all(runs_dir)):
-            try:
-                if folder.binding() == binding:
-                    return folder
-            except BulkUnverifyError:
-                continue
-        return None
+            with contextlib.suppress(BulkUnverifyError):
+                bound = folder.binding()
+                if dataclasses.replace(bound, selection=binding.selection) == binding:
+                    yield folder, bound.selection
 
     def lock(self) -> FileLock:
         """Return the lock of the run's one owner."""

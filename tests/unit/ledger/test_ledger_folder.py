@@ -30,25 +30,24 @@ def test_without_any_run_it_says_none(tmp_path: Path) -> None:
         RunFolder.open(tmp_path / "missing", "x")
 
 
-def test_the_newest_of_a_binding_is_found(tmp_path: Path) -> None:
-    other = dataclasses.replace(BINDING, tenant="other.example")
-    plan(tmp_path, 1, run_id="20250101-a")
-    newer = plan(tmp_path, 1, run_id="20250102-a")
-    plan(tmp_path, 1, run_id="20250103-a", binding=other)
-    assert RunFolder.find(tmp_path, BINDING) == newer
+def test_the_runs_of_an_input_come_newest_first_with_their_selection(tmp_path: Path) -> None:
+    older = plan(tmp_path, 1, run_id="20250101-a")
+    read_otherwise = dataclasses.replace(BINDING, selection={"rows": "2"})
+    newer = plan(tmp_path, 1, run_id="20250102-a", binding=read_otherwise)
+    plan(tmp_path, 1, run_id="20250103-a", binding=dataclasses.replace(BINDING, tenant="other.example"))
+    assert list(RunFolder.of_input(tmp_path, BINDING)) == [(newer, {"rows": "2"}), (older, {"rows": "all"})]
 
 
-@pytest.mark.parametrize(
-    "change", [{"input_sha256": "b"}, {"tenant": "t"}, {"operation": "o"}, {"selection": {"rows": "2"}}]
-)
-def test_whatever_selects_rows_makes_another_run(tmp_path: Path, change: dict[str, object]) -> None:
+@pytest.mark.parametrize("change", [{"input_sha256": "b"}, {"tenant": "t"}, {"operation": "o"}])
+def test_another_input_tenant_or_operation_is_another_run(tmp_path: Path, change: dict[str, str]) -> None:
     plan(tmp_path, 1)
-    assert RunFolder.find(tmp_path, dataclasses.replace(BINDING, **change)) is None
+    assert list(RunFolder.of_input(tmp_path, dataclasses.replace(BINDING, **change))) == []
 
 
 def test_the_inputs_name_does_not_select(tmp_path: Path) -> None:
     folder = plan(tmp_path, 1)
-    assert RunFolder.find(tmp_path, dataclasses.replace(BINDING, input_name="renamed.csv")) == folder
+    renamed = dataclasses.replace(BINDING, input_name="renamed.csv")
+    assert [run for run, _ in RunFolder.of_input(tmp_path, renamed)] == [folder]
 
 
 @pytest.mark.parametrize("content", [b"", b"not a database at all" * 300], ids=["empty", "garbage"])
@@ -58,8 +57,13 @@ def test_a_ledger_that_cannot_be_read_is_passed_over_and_says_so_when_opened(
     good = plan(tmp_path, 1, run_id="run-1")
     broken = plan(tmp_path, 1, run_id="run-2")
     broken.ledger.write_bytes(content)
-    assert RunFolder.find(tmp_path, BINDING) == good
-    for read in (broken.binding, broken.plan_summary, broken.meta, lambda: facts(broken)):
+    assert [run for run, _ in RunFolder.of_input(tmp_path, BINDING)] == [good]
+    for read in (
+        broken.binding,
+        broken.plan_summary,
+        broken.meta,
+        lambda: facts(broken),
+    ):
         with pytest.raises(LedgerError, match="run-2"):
             read()
 
