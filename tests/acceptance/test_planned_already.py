@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 from acceptance.command_line import GOOD, call, refused
-from unit.ledger.ledger_staging import tamper
+from unit.ledger.ledger_staging import look, tamper
 
-from worker.ledger import RunFolder
+from worker.ledger import FileLock, RunFolder
+from worker.report.manifest import verify_manifest
+
+THREE = "user_id,identifier_id\nu1,i1\nu2,i2\nu3,i3\n"
 
 
 def planned(folder: Path, *flags: str) -> dict[str, Any]:
@@ -22,6 +26,10 @@ def planned(folder: Path, *flags: str) -> dict[str, Any]:
 
 def runs(folder: Path) -> list[RunFolder]:
     return RunFolder.all(folder / "runs")
+
+
+def reason(folder: Path) -> str:
+    return runs(folder)[0].meta()["reason"]
 
 
 @pytest.mark.parametrize(
@@ -85,3 +93,172 @@ def test_another_operation_or_tenant_is_a_run_of_its_own(tmp_path: Path) -> None
     planned(tmp_path, "--operation", "verify-email")
     planned(tmp_path, "--tenant", "http://127.0.0.1:10")
     assert len(runs(tmp_path)) == 3
+
+
+def test_a_protected_list_that_is_named_later_counts(tmp_path: Path) -> None:
+    (tmp_path / "good.csv").write_text(THREE)
+    (tmp_path / "protected.txt").write_text("u1\ni3\n")
+    first = planned(tmp_path)
+    assert (first["outcomes"]["pending"], first["outcomes"]["excluded"]) == (3, 0)
+    done = call(tmp_path, "plan", "good.csv", "--json", "--exclude", "protected.txt", "--dry-run")
+    told = json.loads(done.stdout)
+    assert told["run_id"] == first["run_id"]
+    assert (told["outcomes"]["pending"], told["outcomes"]["excluded"]) == (1, 2)
+    assert f"2 protected ids, which are not called ({tmp_path / 'protected.txt'})" in done.stderr
+    assert "To call    1 rows" in done.stderr
+    assert "users/u2/" in done.stderr
+    assert "users/u1/" not in done.stderr
+    [folder] = runs(tmp_path)
+    assert look(folder, "SELECT id FROM protected ORDER BY id") == [("i3",), ("u1",)]
+    assert folder.protected_lists() == (tmp_path / "protected.txt",)
+    again = call(tmp_path, "plan", "good.csv", "--exclude", "protected.txt")
+    assert "Added to run" not in again.stderr, "what is known already is not new"
+    assert "To call    1 rows" in again.stderr
+
+
+def test_a_list_that_grew_after_the_plan_is_read_again_without_being_named(tmp_path: Path) -> None:
+    (tmp_path / "good.csv").write_text(THREE)
+    (tmp_path / "protected.txt").write_text("u1\n")
+    planned(tmp_path, "--exclude", "protected.txt")
+    (tmp_path / "protected.txt").write_text("u2\n")
+    outcomes = planned(tmp_path)["outcomes"]
+    assert (outcomes["pending"], outcomes["excluded"]) == (1, 2), "u1 was protected once, and stays so"
+
+
+@pytest.mark.parametrize(
+    "command", [["run", "{run}", "--yes"], ["run", "good.csv", "--yes"], ["plan", "good.csv"]]
+)
+@pytest.mark.parametrize("content", [None, "", "two words\n"])
+def test_a_list_that_cannot_be_read_again_stops_before_anything_is_sent(
+    tmp_path: Path, command: list[str], content: str | None
+) -> None:
+    (tmp_path / "good.csv").write_text(THREE)
+    path = tmp_path / "protected.txt"
+    path.write_text("u1\n")
+    run_id = planned(tmp_path, "--exclude", "protected.txt")["run_id"]
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    words = [word.format(run=run_id) for word in command]
+    refused(call(tmp_path, *words), str(path), "--exclude FILE")
+    assert look(runs(tmp_path)[0], "SELECT * FROM sessions") == []
+
+
+def test_a_list_that_is_gone_gives_way_to_one_that_is_named_and_its_ids_stay(tmp_path: Path) -> None:
+    (tmp_path / "good.csv").write_text(THREE)
+    (tmp_path / "old.txt").write_text("u1\n")
+    (tmp_path / "new.txt").write_text("u2\n")
+    planned(tmp_path, "--exclude", "old.txt")
+    (tmp_path / "old.txt").unlink()
+    done = call(tmp_path, "plan", "good.csv", "--exclude", "new.txt")
+    assert done.returncode == 0, done.stderr
+    assert f"No longer read: {tmp_path / 'old.txt'} does not exist" in done.stderr
+    assert "To call    1 rows" in done.stderr
+    assert runs(tmp_path)[0].protected_lists() == (tmp_path / "new.txt",)
+    assert planned(tmp_path)["outcomes"]["excluded"] == 2
+
+
+def test_every_list_that_was_ever_named_is_read_again(tmp_path: Path) -> None:
+    (tmp_path / "good.csv").write_text(THREE)
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.txt").write_text("nobody\n")
+        planned(tmp_path, "--exclude", f"{name}.txt")
+    (tmp_path / "first.txt").write_text("u1\n")
+    (tmp_path / "second.txt").write_text("u2\n")
+    assert planned(tmp_path)["outcomes"]["excluded"] == 2
+
+
+def test_a_reason_that_is_given_later_is_kept_beside_the_first(tmp_path: Path) -> None:
+    (tmp_path / "good.csv").write_text(GOOD)
+    planned(tmp_path)
+    done = call(tmp_path, "plan", "good.csv", "--reason", "INC-1")
+    assert "the reason 'INC-1'" in done.stderr
+    assert reason(tmp_path) == "INC-1"
+    for given in ("INC-2; urgent", "INC-1", "INC", "INC-2; urgent"):
+        planned(tmp_path, "--reason", given)
+    assert reason(tmp_path) == "INC-1; INC-2; urgent; INC"
+
+
+def test_a_run_that_somebody_works_on_takes_nothing_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "good.csv").write_text(GOOD)
+    planned(tmp_path)
+    [folder] = runs(tmp_path)
+    with FileLock(folder.path / "lock", note="", busy=""):
+        refused(call(tmp_path, "plan", "good.csv", "--reason", "INC-1"), "is being worked on by process")
+        planned(tmp_path)
+    assert reason(tmp_path) == ""
+
+
+def test_a_run_that_halted_takes_both_and_its_evidence_adds_up(tmp_path: Path) -> None:
+    (tmp_path / "good.csv").write_text(THREE)
+    (tmp_path / "protected.txt").write_text("u1\n")
+    halted = call(tmp_path, "run", "good.csv", "--yes", "--deadline", "100ms", "--rate", "1/s")
+    assert halted.returncode == 3, halted.stderr
+    [folder] = runs(tmp_path)
+    planned(tmp_path, "--reason", "INC-1", "--exclude", "protected.txt")
+    assert verify_manifest(folder.path) == []
+    assert json.loads((folder.path / "summary.json").read_text())["reason"] == "INC-1"
+
+
+@pytest.mark.parametrize("flags", [["--reason", "INC-2"], ["--exclude", "protected.txt"]])
+def test_a_finished_run_takes_nothing_and_says_what_does(tmp_path: Path, flags: list[str]) -> None:
+    (tmp_path / "good.csv").write_text("user_id,identifier_id\n")
+    (tmp_path / "protected.txt").write_text("u1\n")
+    assert call(tmp_path, "run", "good.csv", "--yes").returncode == 0
+    [folder] = runs(tmp_path)
+    refused(call(tmp_path, "plan", "good.csv", *flags), flags[0], f"retry {folder.run_id}", "--again")
+    assert verify_manifest(folder.path) == []
+    assert "is finished" in call(tmp_path, "plan", "good.csv").stderr
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        [],
+        ["--rate", "100/m", "--reason", "INC 1; $(id)", "--exclude", "it's.txt"],
+        [
+            "--concurrency",
+            "3",
+            "--attempts",
+            "2",
+            "--row-time-limit",
+            "1m",
+            "--timeout",
+            "2s",
+            "--share-tenant",
+        ],
+        ["--max-failures", "5%", "--accept", "not_found", "--outage-patience", "1m", "--deadline", "1h"],
+        ["--tenant", "http://127.0.0.1:10", "--runs", "my runs", "--yes"],
+    ],
+)
+def test_a_plan_ends_with_the_command_that_carries_it_out(tmp_path: Path, flags: list[str]) -> None:
+    (tmp_path / "good.csv").write_text(THREE)
+    (tmp_path / "it's.txt").write_text("u1\n")
+    done = call(tmp_path, "plan", "good.csv", "--json", "--rate", "25/s", *flags)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert done.stderr.splitlines()[-1] == f"Carry out  {told['run_command']}"
+    name, verb, run_id, *rest = shlex.split(told["run_command"])
+    assert (name, verb, run_id) == ("bulk-unverify", "run", told["run_id"])
+    assert sorted(rest) == sorted(flags), "what is at its default is left out"
+    assert call(tmp_path, verb, run_id, *rest, "--dry-run").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "flags", [["--deadline", "soon"], ["--timeout", "1h"], ["--ca-bundle", "nowhere.pem"]]
+)
+def test_a_plan_refuses_what_the_run_would_refuse_and_leaves_nothing(
+    tmp_path: Path, flags: list[str]
+) -> None:
+    (tmp_path / "good.csv").write_text(GOOD)
+    refused(call(tmp_path, "plan", "good.csv", *flags))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_plan_says_when_the_deadline_is_too_short_for_it(tmp_path: Path) -> None:
+    (tmp_path / "good.csv").write_text(THREE)
+    flags = ["--rate", "1/m", "--deadline"]
+    assert (
+        "takes 3m00s or longer, which the deadline" in call(tmp_path, "plan", "good.csv", *flags, "2m").stderr
+    )
+    assert "takes 3m00s or longer\n" in call(tmp_path, "plan", "good.csv", *flags, "4m").stderr

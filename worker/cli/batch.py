@@ -2,84 +2,85 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from worker.cli import flags
+from worker.cli.grouped import as_words, grouped
 
 if TYPE_CHECKING:
     from worker.compose.options import Steering
-    from worker.model import Outcome
+    from worker.intake import InputOptions
+    from worker.ledger import RunFolder
 
 _RUNS = Path("runs")
 _OPERATION = "unverify-email"
 
 
+@grouped
 def plan(
     file: Annotated[Path, typer.Argument(help="CSV or JSON lines, also .gz or .zst; - for standard input.")],
     *,
     tenant: flags.Tenant = None,
     operation: flags.Operation = None,
-    user_column: flags.UserColumn = None,
-    identifier_column: flags.IdentifierColumn = None,
-    no_header: flags.NoHeader = False,
-    delimiter: flags.Delimiter = None,
-    encoding: flags.Encoding = None,
-    max_rows: flags.MaxRows = None,
-    exclude: flags.Exclude = None,
+    reading: flags.Reading,
     again: flags.Again = False,
-    reason: flags.Reason = "",
-    rate: flags.Rate = "25/s",
+    dry_run: flags.DryRun = False,
+    steering: flags.Steering,
     runs: flags.Runs = _RUNS,
+    yes: flags.Yes = False,
     as_json: flags.Json = False,
 ) -> None:
-    """Validate, number and count the rows; write the run folder; send nothing."""
+    """Validate, number and count the rows; write the run folder; send nothing.
+
+    It takes the flags of `run`, checks them, and ends with the `run` command that carries the plan out with them.
+    """
     from worker.cli import show
+    from worker.compose.amending import amend, refuse_if_finished
     from worker.compose.planning import PlanRequest, plan_run
     from worker.connection import load_tenant
-    from worker.intake import InputOptions
-    from worker.pacing import parse_rate
+    from worker.ledger import facts
+    from worker.model import RunState
 
-    options = InputOptions(
-        user_column, identifier_column, not no_header, delimiter, encoding, max_rows=max_rows
-    )
+    chosen, settings = load_tenant(tenant), _settings(steering)
     request = PlanRequest(
-        file, options, load_tenant(tenant), operation or _OPERATION, runs, again, exclude, reason
+        file,
+        _options(reading),
+        chosen,
+        operation or _OPERATION,
+        runs,
+        again,
+        steering.exclude,
+        steering.reason,
     )
     folder = plan_run(request)
-    show.plan(folder, parse_rate(rate))
+    refuse_if_finished(folder, settings)
+    amend(folder, settings, show.say)
+    show.plan(folder, settings.rate, settings.deadline_s)
+    if dry_run:
+        show.first_calls(folder, chosen)
+    command = _run_command(folder, tenant, runs, steering, yes=yes)
+    if facts(folder).state is RunState.FINISHED:
+        show.finished_before(folder)
+    else:
+        show.say(f"Carry out  {command}")
     if as_json:
-        show.say_json(show.plan_object(folder))
+        show.say_json(show.plan_object(folder) | {"run_command": command})
 
 
+@grouped
 def run(
     target: Annotated[str, typer.Argument(metavar="FILE|RUN", help="A file to plan, or a run to resume.")],
     *,
     tenant: flags.Tenant = None,
     operation: flags.Operation = None,
-    user_column: flags.UserColumn = None,
-    identifier_column: flags.IdentifierColumn = None,
-    no_header: flags.NoHeader = False,
-    delimiter: flags.Delimiter = None,
-    encoding: flags.Encoding = None,
-    max_rows: flags.MaxRows = None,
+    reading: flags.Reading,
     again: flags.Again = False,
     dry_run: flags.DryRun = False,
-    rate: flags.Rate = "25/s",
-    concurrency: flags.Concurrency = 32,
-    attempts: flags.Attempts = 5,
-    row_time_limit: flags.RowTimeLimit = "15m",
-    timeout: flags.Timeout = None,
-    max_failures: flags.MaxFailures = "20%",
-    accept: flags.Accept = None,
-    outage_patience: flags.OutagePatience = "15m",
-    deadline: flags.Deadline = None,
-    ca_bundle: flags.CaBundle = None,
-    exclude: flags.Exclude = None,
-    share_tenant: flags.ShareTenant = False,
-    reason: flags.Reason = "",
+    steering: flags.Steering,
     runs: flags.Runs = _RUNS,
     yes: flags.Yes = False,
     as_json: flags.Json = False,
@@ -88,38 +89,27 @@ def run(
     from worker.cli.carry_out import CarryOut, carry_out
     from worker.compose.planning import PlanRequest, check_selection, find_run, plan_run
     from worker.connection import load_tenant
-    from worker.intake import InputOptions
 
-    chosen = load_tenant(tenant)
-    steering = _steering(
-        rate=rate,
-        concurrency=concurrency,
-        attempts=attempts,
-        row_time_limit=row_time_limit,
-        timeout=timeout,
-        max_failures=max_failures,
-        accept=accept,
-        outage_patience=outage_patience,
-        deadline=deadline,
-        ca_bundle=ca_bundle,
-        exclude=exclude,
-        share_tenant=share_tenant,
-        reason=reason,
-    )
-    options = InputOptions(
-        user_column, identifier_column, not no_header, delimiter, encoding, max_rows=max_rows
-    )
+    chosen, settings, options = load_tenant(tenant), _settings(steering), _options(reading)
     folder = None if again else find_run(runs, target)
     if folder is not None:
         check_selection(folder, operation, options)
     else:
         request = PlanRequest(
-            Path(target), options, chosen, operation or _OPERATION, runs, again, exclude, reason
+            Path(target),
+            options,
+            chosen,
+            operation or _OPERATION,
+            runs,
+            again,
+            steering.exclude,
+            steering.reason,
         )
         folder = plan_run(request)
-    carry_out(CarryOut(folder, chosen, steering, frozenset(), yes=yes, as_json=as_json, dry_run=dry_run))
+    carry_out(CarryOut(folder, chosen, settings, frozenset(), yes=yes, as_json=as_json, dry_run=dry_run))
 
 
+@grouped
 def retry(
     name: Annotated[str, typer.Argument(metavar="RUN", help="The run whose rows go again.")],
     *,
@@ -127,19 +117,7 @@ def retry(
         str | None, typer.Option("--only", help="Outcomes to retry: exhausted,unconfirmed,refused,not_found.")
     ] = None,
     tenant: flags.Tenant = None,
-    rate: flags.Rate = "25/s",
-    concurrency: flags.Concurrency = 32,
-    attempts: flags.Attempts = 5,
-    row_time_limit: flags.RowTimeLimit = "15m",
-    timeout: flags.Timeout = None,
-    max_failures: flags.MaxFailures = "20%",
-    accept: flags.Accept = None,
-    outage_patience: flags.OutagePatience = "15m",
-    deadline: flags.Deadline = None,
-    ca_bundle: flags.CaBundle = None,
-    exclude: flags.Exclude = None,
-    share_tenant: flags.ShareTenant = False,
-    reason: flags.Reason = "",
+    steering: flags.Steering,
     runs: flags.Runs = _RUNS,
     yes: flags.Yes = False,
     as_json: flags.Json = False,
@@ -152,64 +130,62 @@ def retry(
     from worker.model import FAILURES, RETRYABLE
 
     retake = RETRYABLE if only is None else parse_outcomes(only, allowed=FAILURES, flag="--only")
-    steering = _steering(
-        rate=rate,
-        concurrency=concurrency,
-        attempts=attempts,
-        row_time_limit=row_time_limit,
-        timeout=timeout,
-        max_failures=max_failures,
-        accept=accept,
-        outage_patience=outage_patience,
-        deadline=deadline,
-        ca_bundle=ca_bundle,
-        exclude=exclude,
-        share_tenant=share_tenant,
-        reason=reason,
-    )
+    settings = _settings(steering)
     folder = RunFolder.open(runs, name)
     carry_out(
-        CarryOut(folder, load_tenant(tenant), steering, retake, yes=yes, as_json=as_json, dry_run=False)
+        CarryOut(folder, load_tenant(tenant), settings, retake, yes=yes, as_json=as_json, dry_run=False)
     )
 
 
-def _steering(
-    *,
-    rate: str,
-    concurrency: int,
-    attempts: int,
-    row_time_limit: str,
-    timeout: str | None,
-    max_failures: str,
-    accept: str | None,
-    outage_patience: str,
-    deadline: str | None,
-    ca_bundle: Path | None,
-    exclude: Path | None,
-    share_tenant: bool,
-    reason: str,
-) -> Steering:
+def _options(reading: flags.Reading) -> InputOptions:
+    from worker.intake import InputOptions
+
+    return InputOptions(
+        reading.user_column,
+        reading.identifier_column,
+        not reading.no_header,
+        reading.delimiter,
+        reading.encoding,
+        max_rows=reading.max_rows,
+    )
+
+
+def _settings(given: flags.Steering) -> Steering:
     from worker.compose.options import parse_outcomes, steering
     from worker.connection import default_timeout_s
     from worker.model import FAILURES
     from worker.pacing import parse_rate
     from worker.units import parse_duration_s, parse_share
 
-    accepted: frozenset[Outcome] = frozenset()
-    if accept:
-        accepted = parse_outcomes(accept, allowed=FAILURES, flag="--accept")
+    if given.ca_bundle is not None:
+        from worker.transport import trusted_by
+
+        trusted_by(given.ca_bundle)  # read here, so that a wrong one is said before anything else is done
     return steering(
-        rate=parse_rate(rate),
-        concurrency=concurrency,
-        attempts=attempts,
-        row_time_limit_s=parse_duration_s(row_time_limit),
-        timeout_s=default_timeout_s() if timeout is None else parse_duration_s(timeout),
-        max_failures=parse_share(max_failures),
-        accept=accepted,
-        outage_patience_s=parse_duration_s(outage_patience),
-        deadline_s=None if deadline is None else parse_duration_s(deadline),
-        ca_bundle=ca_bundle,
-        exclude=exclude,
-        share_tenant=share_tenant,
-        reason=reason,
+        rate=parse_rate(given.rate),
+        concurrency=given.concurrency,
+        attempts=given.attempts,
+        row_time_limit_s=parse_duration_s(given.row_time_limit),
+        timeout_s=default_timeout_s() if given.timeout is None else parse_duration_s(given.timeout),
+        max_failures=parse_share(given.max_failures),
+        accept=parse_outcomes(given.accept, allowed=FAILURES, flag="--accept")
+        if given.accept
+        else frozenset(),
+        outage_patience_s=parse_duration_s(given.outage_patience),
+        deadline_s=None if given.deadline is None else parse_duration_s(given.deadline),
+        ca_bundle=given.ca_bundle,
+        exclude=given.exclude,
+        share_tenant=given.share_tenant,
+        reason=given.reason,
     )
+
+
+def _run_command(
+    folder: RunFolder, tenant: str | None, runs: Path, steering: flags.Steering, *, yes: bool
+) -> str:
+    """Return the command that carries a plan out, as it is typed: with what was given and is not the default."""
+    words = ["bulk-unverify", "run", folder.run_id]
+    words += ["--tenant", tenant] if tenant is not None else []
+    words += ["--runs", str(runs)] if runs != _RUNS else []
+    words += as_words(steering)
+    return shlex.join([*words, *(["--yes"] if yes else [])])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from worker.cli import show
 from worker.cli.progress import presenter
+from worker.compose.amending import amend
 from worker.compose.options import Steering
 from worker.compose.planning import check_tenant
 from worker.compose.reporting import last_report
@@ -56,7 +57,8 @@ def carry_out(order: CarryOut) -> None:
     if facts(order.folder).state is RunState.FINISHED and not order.retake:
         show.finished_before(order.folder)
         _conclude(order, last_report(order.folder, accept=order.steering.accept))
-    show.plan(order.folder, order.steering.rate)
+    amend(order.folder, order.steering, show.say)
+    show.plan(order.folder, order.steering.rate, order.steering.deadline_s)
     if order.dry_run:
         show.first_calls(order.folder, order.tenant)
         raise SystemExit(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -84,3 +85,34 @@ Json = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Plan, show the first calls, send nothing; `run` takes this plan.")
 ]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How an input is read: what selects rows, bound to the run."""
+
+    user_column: UserColumn = None
+    identifier_column: IdentifierColumn = None
+    no_header: NoHeader = False
+    delimiter: Delimiter = None
+    encoding: Encoding = None
+    max_rows: MaxRows = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Steering:
+    """What steers a session: it may change from one to the next."""
+
+    rate: Rate = "25/s"
+    concurrency: Concurrency = 32
+    attempts: Attempts = 5
+    row_time_limit: RowTimeLimit = "15m"
+    timeout: Timeout = None
+    max_failures: MaxFailures = "20%"
+    accept: Accept = None
+    outage_patience: OutagePatience = "15m"
+    deadline: Deadline = None
+    ca_bundle: CaBundle = None
+    exclude: Exclude = None
+    share_tenant: ShareTenant = False
+    reason: Reason = ""

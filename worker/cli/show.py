@@ -6,7 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from worker.ledger import facts
+from worker.ledger import facts, foreseen
 from worker.model import Outcome
 from worker.report.advice import lines
 from worker.units import format_duration
@@ -32,10 +32,10 @@ def say_json(value: dict[str, object]) -> None:
     sys.stdout.flush()
 
 
-def plan(folder: RunFolder, rate: RatePlan) -> None:
+def plan(folder: RunFolder, rate: RatePlan, deadline_s: float | None) -> None:
     """Show what a run will do: rows, users, duplicates, invalid ones, excluded ones, how long it takes."""
     planned, known = folder.plan_summary(), facts(folder)
-    outcomes = known.outcomes
+    outcomes = foreseen(folder)
     say(f"Run        {folder.run_id}  ({folder.path})")
     say(f"Tenant     {known.tenant}")
     say(f"Operation  {known.operation}")
@@ -45,13 +45,15 @@ def plan(folder: RunFolder, rate: RatePlan) -> None:
         f"Left out   {outcomes[Outcome.DUPLICATE]:,} duplicate, {outcomes[Outcome.INVALID]:,} invalid,"
         f" {outcomes[Outcome.EXCLUDED]:,} excluded"
     )
+    if barred := outcomes[Outcome.EXCLUDED] - known.outcomes[Outcome.EXCLUDED]:
+        say(f"           {barred:,} of the excluded are on the protected list since after the plan")
     for row, line, message in planned.first_invalid:
         say(f"           invalid: row {row}, line {line}: {message}")
     if planned.edge_whitespace:
         say(
             f"Warning    {planned.edge_whitespace:,} rows hold an id with white space at its edge, sent as is"
         )
-    say(f"Rate       {rate}; {_expected(outcomes[Outcome.PENDING], rate)}")
+    say(f"Rate       {rate}; {_expected(outcomes[Outcome.PENDING], rate, deadline_s)}")
 
 
 def plan_object(folder: RunFolder) -> dict[str, object]:
@@ -65,7 +67,7 @@ def plan_object(folder: RunFolder) -> dict[str, object]:
         "operation": known.operation,
         "rows": known.rows,
         "users": planned.users,
-        "outcomes": known.outcomes,
+        "outcomes": foreseen(folder),
         "first_invalid": [
             {"row": row, "line": line, "message": message} for row, line, message in planned.first_invalid
         ],
@@ -125,7 +127,11 @@ def _done_before(outcomes: dict[Outcome, int]) -> int:
     return sum(count for outcome, count in outcomes.items() if outcome not in never_called)
 
 
-def _expected(calls: int, rate: RatePlan) -> str:
+def _expected(calls: int, rate: RatePlan, deadline_s: float | None) -> str:
     if rate.ceiling_per_s is None:
         return "how long it takes depends on the server"
-    return f"takes {format_duration(calls / rate.ceiling_per_s)} or longer"
+    least_s = calls / rate.ceiling_per_s
+    late = deadline_s is not None and least_s > deadline_s
+    return f"takes {format_duration(least_s)} or longer" + (
+        ", which the deadline does not allow" if late else ""
+    )

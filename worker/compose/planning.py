@@ -183,7 +183,8 @@ def _draft(request: PlanRequest, binding: Binding, path: Path) -> RunFolder:
             raise InputError(
                 f"{request.input_path} changed while it was read. Plan it again when it is complete."
             )
-        draft.finish(header=table.header, protected=protected)
+        lists = [request.exclude.absolute()] if request.exclude else []
+        draft.finish(header=table.header, protected=protected, lists=lists)
     return draft.folder
 
 

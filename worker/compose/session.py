@@ -18,7 +18,7 @@ from worker.compose.options import Steering
 from worker.compose.planning import check_tenant, operator
 from worker.compose.reporting import report
 from worker.compose.stopping import Stop, StopRequest, heed_signals
-from worker.compose.watch import Bounds, ProtectedFile, Watch
+from worker.compose.watch import Bounds, ProtectedLists, Watch
 from worker.connection import ApiKey, Tenant
 from worker.errors import BulkUnverifyError, ConfigurationError
 from worker.guard import Guard, HaltKind
@@ -74,7 +74,7 @@ async def run_session(request: SessionRequest) -> dict[str, object]:
 
 async def _work(request: SessionRequest) -> None:
     folder, steering = request.folder, request.steering
-    protected = ProtectedFile(steering.exclude)
+    protected = ProtectedLists(folder.protected_lists())
     ids = protected.load()  # before anything is taken back: a list that cannot be read changes nothing
     with (
         tenant_lock(request.tenant.name, run_id=folder.run_id, share=steering.share_tenant),
@@ -82,10 +82,11 @@ async def _work(request: SessionRequest) -> None:
     ):
         async with contextlib.aclosing(await RunLedger.open(folder)) as ledger:
             await ledger.protect(ids)
-            number = await ledger.begin_session(operator(), steering.as_text(), retake=request.retake)
+            settings = steering.as_text() | {"exclude": protected.names}
+            number = await ledger.begin_session(operator(), settings, retake=request.retake)
             monitor = Monitor(folder.run_id, request.tenant.name, facts(folder).outcomes, time.monotonic)
             ledger.on_commit = monitor.committed
-            log.info("session_started", run_id=folder.run_id, session=number, **steering.as_text())
+            log.info("session_started", run_id=folder.run_id, session=number, **settings)
             session = _Session(request, ledger, monitor, protected, log)
             try:
                 await session.work()
@@ -108,7 +109,7 @@ class _Session:
     request: SessionRequest
     ledger: RunLedger
     monitor: Monitor
-    protected: ProtectedFile
+    protected: ProtectedLists
     log: structlog.typing.FilteringBoundLogger
 
     async def work(self) -> None:

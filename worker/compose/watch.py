@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -35,36 +35,39 @@ class Bounds:
     outage_patience_s: float
 
 
-class ProtectedFile:
-    """The protected list on disk, read again when it changes (promise 11).
+class ProtectedLists:
+    """The protected lists on disk, read again when one of them changes (promise 11).
 
     Args:
-        path: The list, or None for none.
+        paths: The lists; none of them protects nobody.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._seen = self._stamp()
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+        self._seen = self._stamps()
+
+    @property
+    def names(self) -> str:
+        """The lists' file names, for the record."""
+        return ", ".join(path.name for path in self._paths)
 
     def load(self) -> frozenset[str]:
-        """Return the ids on the list."""
-        return frozenset() if self._path is None else load_protected(self._path)
+        """Return the ids on the lists.
+
+        Raises:
+            InputError: One of them cannot be read.
+        """
+        return frozenset[str]().union(*map(load_protected, self._paths))
 
     def changed(self) -> bool:
-        """Return whether the file changed since this was asked last."""
-        stamp = self._stamp()
-        changed = stamp != self._seen
-        self._seen = stamp
+        """Return whether a list changed since this was asked last."""
+        stamps = self._stamps()
+        changed = stamps != self._seen
+        self._seen = stamps
         return changed
 
-    def _stamp(self) -> tuple[int, int, int] | None:
-        if self._path is None:
-            return None
-        try:
-            status = self._path.stat()
-        except OSError:
-            return None
-        return status.st_mtime_ns, status.st_size, status.st_ino
+    def _stamps(self) -> list[tuple[int, int, int] | None]:
+        return [_stamp(path) for path in self._paths]
 
 
 class Watch:
@@ -76,7 +79,7 @@ class Watch:
         pacer: What pause, continue and rate act on.
         request: Asked to stop the session.
         bounds: How long it may take.
-        protected: The protected list.
+        protected: The protected lists.
         log: Where it says what it did.
         clock: Monotonic seconds.
     """
@@ -88,7 +91,7 @@ class Watch:
         pacer: AsyncPacer,
         request: StopRequest,
         bounds: Bounds,
-        protected: ProtectedFile,
+        protected: ProtectedLists,
         log: structlog.typing.FilteringBoundLogger,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -155,3 +158,11 @@ class Watch:
             case "rate":
                 assert rate is not None
                 self._pacer.set_rate(rate)
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -1,6 +1,7 @@
 """The ledger of a run: what is planned, claimed and done, durable before it is known."""
 
-from worker.ledger.fold import facts, first_pending, report_rows, verify
+from worker.ledger.additions import add
+from worker.ledger.fold import facts, first_pending, foreseen, report_rows, verify
 from worker.ledger.folder import Binding, PlanSummary, RunFolder
 from worker.ledger.inbox import Command
 from worker.ledger.inbox import post as post_command
@@ -17,8 +18,10 @@ __all__ = [
     "PlanSummary",
     "RunFolder",
     "RunLedger",
+    "add",
     "facts",
     "first_pending",
+    "foreseen",
     "post_command",
     "remove_stale_drafts",
     "report_rows",

@@ -42,11 +42,17 @@ _STRAY: Final = (
     "SELECT count(*) FROM outcomes LEFT JOIN rows ON rows.row = outcomes.row WHERE rows.row IS NULL"
 )
 
+_BARRED: Final = (
+    "SELECT count(*) FROM rows LEFT JOIN outcomes ON outcomes.row = rows.row"
+    " WHERE EXISTS (SELECT 1 FROM protected) AND planned IS NULL AND outcomes.row IS NULL"
+    " AND (user_id IN (SELECT id FROM protected) OR identifier_id IN (SELECT id FROM protected))"
+)
 _UNKNOWN: Final = (
     "SELECT (SELECT count(*) FROM rows WHERE planned NOT IN ('invalid', 'duplicate', 'excluded'))"
     " + (SELECT count(*) FROM outcomes WHERE outcome NOT IN"
     " ('succeeded', 'unconfirmed', 'not_found', 'refused', 'exhausted', 'excluded'))"
 )
+_LOOK_AHEAD: Final = 1000
 _OUTCOMES: Final = {str(outcome): outcome for outcome in Outcome}
 
 
@@ -85,6 +91,21 @@ def facts(folder: RunFolder) -> RunFacts:
             halt_reason="" if last is None else last.halt_reason,
             sessions=sessions,
         )
+
+
+def foreseen(folder: RunFolder) -> dict[Outcome, int]:
+    """Return rows by outcome as a session would begin: pending ones that are protected by now are excluded.
+
+    Raises:
+        LedgerError: The ledger cannot be read.
+    """
+    outcomes = facts(folder).outcomes
+    with _reading(folder) as connection:
+        (barred,) = connection.execute(_BARRED).fetchone()
+    return outcomes | {
+        Outcome.PENDING: outcomes[Outcome.PENDING] - barred,
+        Outcome.EXCLUDED: outcomes[Outcome.EXCLUDED] + barred,
+    }
 
 
 def verify(folder: RunFolder) -> None:
@@ -207,5 +228,14 @@ def first_pending(folder: RunFolder, limit: int) -> list[Row]:
     Raises:
         LedgerError: The ledger cannot be read.
     """
+    found: list[Row] = []
+    after = 0
     with _reading(folder) as connection:
-        return next_pending(connection, 0, limit, in_flight_too=not folder.owned)
+        protected = {id_ for (id_,) in connection.execute("SELECT id FROM protected")}
+        while len(found) < limit:
+            rows = next_pending(connection, after, _LOOK_AHEAD, in_flight_too=not folder.owned)
+            if not rows:
+                break
+            after = rows[-1].number
+            found += (row for row in rows if protected.isdisjoint((row.user_id, row.identifier_id)))
+    return found[:limit]

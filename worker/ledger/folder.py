@@ -15,6 +15,8 @@ from worker.ledger.locks import FileLock, is_held
 from worker.ledger.schema import broken, connect
 
 LEDGER = "ledger.sqlite"
+LISTS = "protected_lists"
+"""Under this name the ledger keeps the paths of the protected lists, as a JSON array."""
 _SHOWN_CHARS = 120
 
 
@@ -157,6 +159,17 @@ class RunFolder:
                 selection=json.loads(meta["selection"]),
             )
         except (KeyError, ValueError) as error:
+            raise broken(self.ledger, error) from error
+
+    def protected_lists(self) -> tuple[Path, ...]:
+        """Return the protected lists that were named for the run, to be read again.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+        """
+        try:
+            return tuple(map(Path, json.loads(self.meta().get(LISTS, "[]"))))
+        except (TypeError, ValueError) as error:
             raise broken(self.ledger, error) from error
 
     def plan_summary(self) -> PlanSummary:

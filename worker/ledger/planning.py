@@ -16,7 +16,8 @@ from typing import Final, Self
 import msgspec
 
 from worker.errors import LedgerError, UsageError
-from worker.ledger.folder import LEDGER, Binding, RunFolder
+from worker.ledger.additions import as_value
+from worker.ledger.folder import LEDGER, LISTS, Binding, RunFolder
 from worker.ledger.inserts import insert
 from worker.ledger.locks import FileLock, alone_in, is_held
 from worker.ledger.schema import TABLES, VERSION, broken
@@ -153,12 +154,20 @@ class PlanDraft:
         except sqlite3.Error as error:
             raise broken(self._draft / LEDGER, error) from error
 
-    def finish(self, *, header: tuple[str, ...], protected: frozenset[str]) -> None:
+    def finish(
+        self, *, header: tuple[str, ...], protected: frozenset[str], lists: Sequence[Path] = ()
+    ) -> None:
         """Mark excluded and duplicate rows, count, make the plan durable and give it its name.
+
+        Args:
+            header: The input's own columns.
+            protected: Ids that are not to be called.
+            lists: Where they stand: what is put there later counts too.
 
         Raises:
             LedgerError: It could not be written.
         """
+        self._meta[LISTS] = as_value(lists)
         try:
             self._mark(protected)
             self._count(header)

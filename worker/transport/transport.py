@@ -64,7 +64,7 @@ class AiohttpTransport:
         self._key = key.reveal()
         self._timeout_s = timeout_s
         self._concurrency = concurrency
-        self._tls = _tls_context(ca_bundle)
+        self._tls = trusted_by(ca_bundle)
         self._proxy = None if tenant.loopback else proxy_for(self._base)
         host = self._base.host_port_subcomponent
         assert host is not None
@@ -108,8 +108,12 @@ class AiohttpTransport:
             self._sweeper.leave(watched)
 
 
-def _tls_context(ca_bundle: Path | None) -> ssl.SSLContext | Literal[True]:
-    """Return what to check certificates with; `True` stands for aiohttp's own, which is there already."""
+def trusted_by(ca_bundle: Path | None) -> ssl.SSLContext | Literal[True]:
+    """Return what to check certificates with; `True` stands for aiohttp's own, which is there already.
+
+    Raises:
+        ConfigurationError: The file cannot be read as certificates.
+    """
     if ca_bundle is None:
         return True
     try:

@@ -15,7 +15,7 @@ from structlog.testing import LogCapture
 from unit.ledger.ledger_staging import look, plan, session
 
 from worker.compose.stopping import Stop, StopRequest
-from worker.compose.watch import Bounds, ProtectedFile, Watch
+from worker.compose.watch import Bounds, ProtectedLists, Watch
 from worker.ledger import Command, RunFolder, RunLedger, post_command
 from worker.model import Answer, RunState
 from worker.pacing import AsyncPacer, RatePlan, parse_rate
@@ -42,7 +42,7 @@ class Situation:
             self.pacer,
             self.request,
             bounds,
-            ProtectedFile(exclude),
+            ProtectedLists([exclude] if exclude else []),
             log,
             clock=lambda: self.now,
         )
@@ -221,16 +221,29 @@ async def test_it_looks_at_once_and_until_it_is_cancelled(tmp_path: Path) -> Non
 
 
 def test_no_protected_list_protects_nobody_and_never_changes() -> None:
-    none = ProtectedFile(None)
+    none = ProtectedLists([])
     assert none.load() == frozenset()
     assert not none.changed()
+
+
+def test_of_several_protected_lists_every_one_counts_and_any_one_can_change(tmp_path: Path) -> None:
+    paths = [tmp_path / "first.txt", tmp_path / "second.txt"]
+    for path in paths:
+        path.write_text(f"{path.stem}\n")
+    protected = ProtectedLists(paths)
+    assert protected.load() == {"first", "second"}
+    assert protected.names == "first.txt, second.txt"
+    for path in paths:
+        path.write_text(f"{path.stem}\nmore\n")
+        assert protected.changed()
+        assert not protected.changed()
 
 
 def test_a_protected_list_is_known_by_time_size_and_identity(tmp_path: Path) -> None:
     path = tmp_path / "protected.txt"
     path.write_text("u1\n")
     os.utime(path, ns=(10**18, 10**18))
-    protected = ProtectedFile(path)
+    protected = ProtectedLists([path])
     assert protected.load() == {"u1"}
     assert not protected.changed()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,14 @@ def plan(
     rows: Iterable[InputRow] | int,
     *,
     protected: Iterable[str] = (),
+    lists: Sequence[Path] = (),
     run_id: str = "run-1",
     binding: Binding = BINDING,
 ) -> RunFolder:
     draft = PlanDraft(runs, run_id, binding, operator="ann@host", reason="T-1", planned_at=1000.5)
     with draft:
         draft.add(pairs(rows) if isinstance(rows, int) else rows)
-        draft.finish(header=HEADER, protected=frozenset(protected))
+        draft.finish(header=HEADER, protected=frozenset(protected), lists=lists)
     return draft.folder
 
 

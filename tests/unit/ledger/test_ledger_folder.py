@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,17 @@ def test_the_inputs_name_does_not_select(tmp_path: Path) -> None:
     assert [run for run, _ in RunFolder.of_input(tmp_path, renamed)] == [folder]
 
 
+def test_the_protected_lists_of_a_plan_are_remembered_whatever_their_names(tmp_path: Path) -> None:
+    lists = [Path("/lists/a.txt"), Path(os.fsdecode(b"/lists/caf\xe9 \n.csv"))]
+    assert plan(tmp_path, 1, lists=lists).protected_lists() == tuple(lists)
+
+
+def test_a_ledger_from_before_lists_were_remembered_names_none(tmp_path: Path) -> None:
+    folder = plan(tmp_path, 1)
+    tamper(folder, "DELETE FROM meta WHERE name = 'protected_lists'")
+    assert folder.protected_lists() == ()
+
+
 @pytest.mark.parametrize("content", [b"", b"not a database at all" * 300], ids=["empty", "garbage"])
 def test_a_ledger_that_cannot_be_read_is_passed_over_and_says_so_when_opened(
     tmp_path: Path, content: bytes
@@ -62,6 +74,7 @@ def test_a_ledger_that_cannot_be_read_is_passed_over_and_says_so_when_opened(
         broken.binding,
         broken.plan_summary,
         broken.meta,
+        broken.protected_lists,
         lambda: facts(broken),
     ):
         with pytest.raises(LedgerError, match="run-2"):
