@@ -208,6 +208,51 @@ async def test_after_an_oversized_body_the_next_call_gets_its_own_answer() -> No
     assert (first.damage, second.body) == (Damage.OVERSIZED, b"mine")
 
 
+@pytest.mark.parametrize("unasked", [answer(b"not mine"), head("404 Not Found", Content_Length=0)])
+async def test_what_is_sent_unasked_on_a_kept_connection_is_nobodys_answer(unasked: bytes) -> None:
+    mine = iter([b"first", b"second", b"third"])
+
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        own = answer(next(mine))
+        writer.write(own[:-1])
+        await writer.drain()
+        await asyncio.sleep(0.02)
+        writer.write(own[-1:] + unasked)  # the connection is given back at the answer's last byte
+        await writer.drain()
+        await asyncio.sleep(0.02)
+        writer.write(unasked)
+
+    bodies = []
+    async with transport_to(script, concurrency=1) as (transport, served):
+        for _ in range(3):
+            reply = await transport.send(CALL)
+            assert isinstance(reply, Answer)
+            bodies.append(reply.body)
+            await asyncio.sleep(0.06)
+    assert bodies == [b"first", b"second", b"third"]
+    assert len(served.heads) == served.connections == 3
+
+
+async def test_a_server_that_speaks_first_is_not_asked_for_ever() -> None:
+    connections = []
+
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        writer.write(b"220 ready\r\n")
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        tenant = Tenant.parse(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        async with AiohttpTransport(
+            tenant, ApiKey(KEY), timeout_s=5, concurrency=2, ca_bundle=None
+        ) as transport:
+            reply = await transport.send(CALL)
+        for writer in connections:
+            writer.close()
+    assert isinstance(reply, NoAnswer)
+    assert reply.trouble in (Trouble.DISCONNECTED, Trouble.PROTOCOL)
+    assert len(connections) <= 3
+
+
 async def test_a_call_takes_no_longer_than_it_may() -> None:
     loop = asyncio.get_running_loop()
     async with transport_to(never, timeout_s=0.1) as (transport, served):

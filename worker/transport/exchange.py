@@ -12,6 +12,7 @@ import asyncio
 from typing import Final
 
 import aiohttp
+from aiohttp.connector import Connection
 from aiohttp.typedefs import LooseHeaders
 from multidict import CIMultiDict
 from yarl import URL
@@ -70,7 +71,7 @@ class Exchange:
             proxy=self._proxy.url,
             proxy_headers=self._proxy.headers,
         )
-        connection = await self._connector.connect(request, [], _NO_LIMITS)
+        connection = await self._connect(request)
         try:
             assert connection.protocol is not None
             connection.protocol.set_response_params(
@@ -86,3 +87,19 @@ class Exchange:
         except BaseException:
             connection.close()
             raise
+
+    async def _connect(self, request: aiohttp.ClientRequest) -> Connection:
+        """Return a connection, new or kept, on which nothing lies waiting.
+
+        What a server sent unasked on a kept one (an answer twice, say) would be taken for this call's answer,
+        this call's for the next one's, and so on: rows would get each other's outcomes (promise 1).
+
+        Raises:
+            aiohttp.ServerDisconnectedError: This server speaks first on every connection.
+        """
+        for _ in range(self._connector.limit + 1):  # as many as may be kept, and a new one
+            connection = await self._connector.connect(request, [], _NO_LIMITS)
+            if connection.protocol is None or not connection.protocol.should_close:
+                return connection
+            connection.close()
+        raise aiohttp.ServerDisconnectedError
