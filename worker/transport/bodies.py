@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import json
+import re
 from typing import Final
+from urllib.parse import unquote
 
 import aiohttp
 import msgspec
@@ -14,6 +17,7 @@ from worker.model import Answer, Damage
 _MOST_BODY_BYTES: Final = 1 << 20
 _OK: Final = 200
 _REDACTED: Final = b"[redacted]"
+_JSON_ESCAPE: Final = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
 async def read_answer(response: aiohttp.ClientResponse) -> Answer:
@@ -43,16 +47,25 @@ async def read_answer(response: aiohttp.ClientResponse) -> Answer:
 
 
 def without_echo(answer: Answer, key: str) -> Answer:
-    """Return `answer` without the key that was sent: the body of an error is shown to people.
+    r"""Return `answer` without the key that was sent: the body of an error is shown to people.
 
-    What stands in front of a tenant (a debugging proxy, a WAF's page) may show the request's headers.
+    What stands in front of a tenant (a debugging proxy, a WAF's page) may show the request's headers. Where it
+    shows the key in escapes (.NET writes a `+` as `\u002B`) there is no telling where: all of the body goes.
     """
     if answer.status == _OK:
         return answer
     body = answer.body
     for form in (key, json.dumps(key)[1:-1]):
         body = body.replace(form.encode(), _REDACTED)
+    if _shows(body.decode("utf-8", "replace"), key):
+        body = _REDACTED
     return answer if body is answer.body else msgspec.structs.replace(answer, body=body)
+
+
+def _shows(text: str, key: str) -> bool:
+    """Return whether `key` stands in `text` once the escapes of JSON, URLs and HTML are resolved."""
+    plain = _JSON_ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), text)
+    return key.replace("\\", "") in html.unescape(unquote(plain)).replace("\\", "")
 
 
 async def _read_bounded(response: aiohttp.ClientResponse) -> tuple[bytes, Damage]:

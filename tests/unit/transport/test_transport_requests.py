@@ -2,9 +2,11 @@
 
 import asyncio
 import inspect
-from collections.abc import Iterator
-from typing import Any
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 from unittest import mock
+from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -16,6 +18,7 @@ from worker import __version__
 from worker.connection import ApiKey, Tenant
 from worker.model import Answer, Call, NoAnswer, Reply, Trouble
 from worker.transport import AiohttpTransport
+from worker.transport.bodies import without_echo
 from worker.transport.deadlines import InFlight
 from worker.transport.proxies import Proxy
 
@@ -142,3 +145,27 @@ async def test_a_key_that_comes_back_in_an_error_is_taken_out(status: int, tenan
     reply = await send()
     assert isinstance(reply, Answer)
     assert reply.body == b"You sent X-API-KEY: [redacted]!"
+
+
+ESCAPED: Final[dict[str, Callable[[str], str]]] = {
+    "JSON": lambda key: "".join(f"\\u{ord(each):04X}" for each in key),
+    "JSON, some of it": lambda key: key.replace("-", "\\u002d"),
+    "JSON, its slashes": lambda key: json.dumps(key)[1:-1].replace("/", "\\/"),
+    "HTML": lambda key: "".join(f"&#x{ord(each):x};" for each in key),
+    "HTML, by names": lambda key: key.replace("/", "&sol;"),
+    "URL": lambda key: quote(key, safe=""),
+}
+
+
+@pytest.mark.parametrize("escape", ESCAPED.values(), ids=ESCAPED)
+def test_a_key_that_comes_back_in_escapes_takes_the_body_with_it(escape: Callable[[str], str]) -> None:
+    key = "sk-0123/45+67\\89=="
+    echoed = Answer(400, {}, f'{{"title": "no such key {escape(key)}"}}'.encode())
+    assert without_echo(echoed, key).body == b"[redacted]"
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"50% &amp; \\u002B", b"\\u00", b"\xff\\ud800&#xd800;%ff", b'{"title": "no"}']
+)
+def test_an_error_that_does_not_show_the_key_stays_as_it_is(body: bytes) -> None:
+    assert without_echo(Answer(400, {}, body), KEY).body == body
