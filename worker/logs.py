@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import io
 import json
 import math
 import os
@@ -116,10 +117,10 @@ def configure(log_file: Path, *, key: str) -> Iterator[structlog.typing.Filterin
         raise ConfigurationError(
             f"The log {log_file} cannot be opened: {error.strerror}. Make its folder writable, then run again."
         ) from error
-    with os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace", buffering=1) as file:
+    with os.fdopen(descriptor, "ab", buffering=0) as file:
         os.fchmod(descriptor, 0o600)  # it may be there already, with another mode
         yield structlog.wrap_logger(
-            structlog.PrintLogger(file),
+            _LineLogger(file),
             processors=[
                 structlog.processors.add_log_level,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -130,6 +131,40 @@ def configure(log_file: Path, *, key: str) -> Iterator[structlog.typing.Filterin
             wrapper_class=structlog.make_filtering_bound_logger("info"),
             cache_logger_on_first_use=True,
         )
+
+
+class _LineLogger:
+    """Appends lines to a file, each whole or not at all.
+
+    A line for which there is no room is left out, and the next one that finds some says how many were: the log
+    is not the truth, and its full disk must not hide what the ledger says of the same disk.
+
+    Args:
+        file: Open for appending, without a buffer; nobody else writes to it.
+    """
+
+    def __init__(self, file: io.FileIO) -> None:
+        self._file = file
+        self._left_out = 0
+
+    def msg(self, line: str) -> None:
+        """Append `line`."""
+        told = (
+            json.dumps({"event": "lines_left_out", "lines": self._left_out}) + "\n" if self._left_out else ""
+        )
+        content = f"{told}{line}\n".encode("utf-8", "backslashreplace")
+        try:
+            written = self._file.write(content)
+        except OSError:
+            written = 0
+        if written == len(content):
+            self._left_out = 0
+            return
+        self._left_out += 1
+        if written:
+            self._file.truncate(os.fstat(self._file.fileno()).st_size - written)
+
+    info = warning = error = critical = msg
 
 
 def _forms(key: str) -> set[str]:

@@ -2,6 +2,8 @@
 
 import base64
 import json
+import resource
+import signal
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -55,6 +57,27 @@ def test_a_file_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
         logs.configure(tmp_path / "missing" / "run.log", key=KEY),
     ):
         pytest.fail("opened")
+
+
+def test_a_full_disk_leaves_lines_out_and_the_next_line_says_how_many(tmp_path: Path) -> None:
+    path = tmp_path / "run.log"
+    room = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        with logs.configure(path, key=KEY) as log:
+            log.info("one")
+            resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 9, room[1]))
+            log.info("begins to fit")
+            log.error("does not fit at all")
+            resource.setrlimit(resource.RLIMIT_FSIZE, room)
+            log.info("fits")
+            log.info("fits too")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, room)
+        signal.signal(signal.SIGXFSZ, ignored)
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert [line["event"] for line in lines] == ["one", "lines_left_out", "fits", "fits too"]
+    assert lines[1]["lines"] == 2
 
 
 def test_identifiers_are_masked_wherever_they_stand(tmp_path: Path) -> None:
