@@ -38,6 +38,7 @@ class LedgerWriter:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
+        self._file = _identity(path)
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._on_break: list[asyncio.Future[Any]] = []
@@ -78,6 +79,8 @@ class LedgerWriter:
         try:
             while (group := self._next_group()) is not None:
                 self._commit(group)
+        except LedgerError as error:
+            self._tell(self._break, error)
         except sqlite3.Error as error:
             self._tell(self._break, broken(self._path, error))
         except Exception as error:  # noqa: BLE001 - a writer that died in silence would hang the run
@@ -106,6 +109,12 @@ class LedgerWriter:
         self._connection.execute("BEGIN IMMEDIATE")
         results = [(done, step(self._connection)) for step, done in group]
         self._connection.execute("COMMIT")
+        if _identity(self._path) != self._file:  # SQLite goes on writing to a file that has no name any more
+            raise LedgerError(
+                f"The ledger {self._path} was moved or deleted while it was written. Nothing more is called."
+                " Put the run's folder back, or name the place where it is now, and run again to resume. If it"
+                " was deleted, a copy of it knows less than what was done."
+            )
         self._tell(_pass_on, results)
 
     def _tell(self, function: Callable[[Any], None], value: object) -> None:
@@ -117,6 +126,15 @@ class LedgerWriter:
         for future in self._on_break:
             if not future.done():
                 future.set_exception(error)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another that has its name, or None where there is no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _pass_on(results: list[tuple[Callable[[Any], None], Any]]) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -163,6 +163,27 @@ async def test_everyone_who_waits_is_told_when_it_breaks(tmp_path: Path) -> None
     assert [type(each) for each in told] == [LedgerError] * 6 + [asyncio.CancelledError]
     with pytest.raises(LedgerError):
         await ledger.aclose()
+
+
+@pytest.mark.parametrize(
+    "lose", [Path.unlink, lambda ledger: ledger.parent.rename(ledger.parent.parent / "moved")]
+)
+async def test_nothing_is_claimed_or_told_once_the_ledger_is_not_where_it_was(
+    tmp_path: Path, lose: Callable[[Path], object]
+) -> None:
+    folder = plan(tmp_path, 2)
+    told: Counter[Outcome] = Counter()
+    ledger = await RunLedger.open(folder)
+    await ledger.begin_session("", {})
+    ledger.on_commit = told.update
+    (row,) = await ledger.claim(1)
+    lose(folder.ledger)
+    ledger.record(result(row))
+    ended = await asyncio.gather(ledger.flush(), ledger.claim(1), return_exceptions=True)
+    ended += await asyncio.gather(ledger.aclose(), return_exceptions=True)
+    assert [type(each) for each in ended] == [LedgerError] * 3
+    assert all("was moved or deleted while it was written" in str(each) for each in ended)
+    assert not told
 
 
 async def test_room_does_not_wait_while_all_is_durable(tmp_path: Path) -> None:
