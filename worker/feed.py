@@ -85,6 +85,7 @@ class Feed:
             self._claiming = None
         if self._claiming is None:
             self._claiming = asyncio.create_task(self._fetch())
+            self._claiming.add_done_callback(_note)
         return self._claiming
 
     async def _fetch(self) -> None:
@@ -94,6 +95,15 @@ class Feed:
         claimed = await self._source.claim(self._size)
         self._rows.extend(claimed)
         self._exhausted = not claimed
+
+
+def _note(claiming: asyncio.Task[None]) -> None:
+    """Look at how a claim ended: asyncio prints the failure of a task that nobody looked at.
+
+    Who comes for a row is told of it; nobody comes any more when the same broken ledger has ended the run.
+    """
+    if not claiming.cancelled():
+        claiming.exception()
 
 
 def _next_size(size: int, lasted_s: float, *, ran_dry: bool) -> int:

@@ -130,11 +130,11 @@ class Pipeline:
                 self._finish(
                     Result(row, verdict, row.earlier_requests + sent, sent, started_at, self._wall())
                 )
-                await self._ports.recorder.room()
             else:
                 self._watch_unfinished(verdict)  # before anything else: a wrong run makes no further call
                 await self._retry_room.acquire()
                 self._tasks.create_task(self._go_on(self._first_effort(row, reply, verdict, started_at)))
+            await self._ports.recorder.room()
         self._dismiss_waiting()
 
     def _dismiss_waiting(self) -> None:
@@ -171,6 +171,7 @@ class Pipeline:
         return verdict.decision is not Decision.HALT
 
     async def _attempt_again(self, effort: Effort) -> Verdict:
+        await self._ports.recorder.room()
         if not await self._ports.pacer.enter():
             raise _StoppedError
         reply = await self._ports.transport.send(self._ports.operation.call(effort.row))

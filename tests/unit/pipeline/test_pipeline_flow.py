@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
@@ -198,3 +200,51 @@ def _slowly(bench, send, seconds: float, *, paused: bool = False):  # noqa: ANN0
         return await send(call)
 
     return slow
+
+
+async def test_no_attempt_goes_while_outcomes_wait_for_the_disk() -> None:
+    bench = Bench(1000, lambda _, attempt: 200 if attempt == 2 else 503, concurrency=4)
+    stuck, waits = asyncio.Event(), asyncio.Event()
+
+    async def room() -> None:
+        if len(bench.book.results) >= 50:
+            waits.set()
+            await stuck.wait()
+
+    bench.book.room = room
+    running = asyncio.create_task(bench.pipeline.run())
+    async with asyncio.timeout(5):
+        await waits.wait()
+    for _ in range(1000):
+        await asyncio.sleep(0)
+    assert 50 <= len(bench.book.results) <= 50 + 2 * 4  # those in flight, and those that had their turn
+    stuck.set()
+    await running
+    assert bench.book.outcomes() == {Outcome.SUCCEEDED: 1000}
+
+
+async def _break_while_claiming() -> None:
+    bench = Bench(100, lambda *_: 200, concurrency=1)
+    claim, broken = bench.source.claim, asyncio.Event()
+
+    async def broken_claim(limit: int) -> Sequence[Row]:
+        if bench.source.claimed:
+            await broken.wait()
+            raise LedgerError("full")
+        rows: Sequence[Row] = await claim(limit)
+        return rows
+
+    async def no_room() -> None:
+        broken.set()
+        await asyncio.sleep(0)
+        raise LedgerError("full")
+
+    bench.source.claim, bench.book.room = broken_claim, no_room
+    with contextlib.suppress(ExceptionGroup):
+        await bench.pipeline.run()
+
+
+def test_a_claim_that_fails_as_the_run_ends_is_nobodys_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    asyncio.run(_break_while_claiming())
+    gc.collect()
+    assert caplog.messages == []
