@@ -7,6 +7,7 @@ Sources: RFC 9110 section 10.2.3 (Retry-After); the IETF drafts `draft-ietf-http
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import email.utils
 import math
 import re
@@ -114,6 +115,8 @@ def _number(text: str | None) -> float | None:
 def _until(text: str, wall: float) -> float:
     """Return the seconds until an HTTP date, negative for the past; 0 for what is none."""
     try:
-        return email.utils.parsedate_to_datetime(text).timestamp() - wall
+        moment = email.utils.parsedate_to_datetime(text)
+        # An HTTP date without a zone (RFC 9110, 5.6.7: `asctime`) is UTC; Python would take it for local time.
+        return (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).timestamp() - wall
     except (ValueError, OverflowError):
         return 0.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,6 +40,18 @@ def _refusal(retry_after: str) -> Answer:
 )
 def test_retry_after_is_clamped_and_never_trusted(text: str, seconds: float) -> None:
     assert retry_after_s(_refusal(text), WALL) == seconds
+
+
+@pytest.mark.parametrize("text", ["Fri Jan 15 08:00:30 2027", "Fri, 15 Jan 2027 08:00:30 -0000"])
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo", "UTC"])
+def test_a_date_without_a_zone_is_utc_wherever_this_machine_is(
+    text: str, zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as here:
+        here.setenv("TZ", zone)
+        time.tzset()
+        assert retry_after_s(_refusal(text), WALL) == 30.0
+    time.tzset()
 
 
 def test_without_an_answer_nothing_is_asked_for() -> None:
