@@ -101,7 +101,9 @@ class Guard:
         return None
 
     def see_finished(self, verdict: Verdict) -> Halt | None:
-        """Judge the verdict that finished a row."""
+        """Judge the verdict that finished a row; one that was barred from being called shows nothing."""
+        if verdict.outcome is Outcome.EXCLUDED:
+            return None
         self._finished += 1
         if verdict.outcome is Outcome.SUCCEEDED:
             self._answered = self._succeeded = True

@@ -203,6 +203,15 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     lockout_risk: bool | None = None
 
 
+BARRED: Final = Verdict(
+    Decision.FINAL,
+    Outcome.EXCLUDED,
+    error_code="protected",
+    error_message="on the protected list since after the plan",
+)
+"""The verdict on a row that came onto the protected list after the plan (promise 11)."""
+
+
 class Result(msgspec.Struct, frozen=True, gc=False):
     """A row's outcome with its evidence: what the ledger records, once.
 

@@ -16,7 +16,7 @@ from typing import Final
 
 from worker.feed import Feed
 from worker.guard import Guard, Halt
-from worker.model import Decision, NoAnswer, Reply, Result, Row, Unfinished, Verdict
+from worker.model import BARRED, Decision, NoAnswer, Reply, Result, Row, Unfinished, Verdict
 from worker.ports import Operation, Pacer, Recorder, Source, Transport
 from worker.retry import Effort, RetryLimits, persistently
 
@@ -121,6 +121,10 @@ class Pipeline:
             if row is None:
                 pacer.leave(None)
                 break
+            if not self._ports.source.allows(row):
+                pacer.leave(None)
+                self._bar(row)
+                continue
             started_at = self._wall()
             reply = await self._ports.transport.send(self._ports.operation.call(row))
             pacer.leave(reply)
@@ -174,6 +178,10 @@ class Pipeline:
         await self._ports.recorder.room()
         if not await self._ports.pacer.enter():
             raise _StoppedError
+        if not self._ports.source.allows(effort.row):
+            self._ports.pacer.leave(None)
+            effort.verdict = BARRED
+            return BARRED
         reply = await self._ports.transport.send(self._ports.operation.call(effort.row))
         self._ports.pacer.leave(reply)
         effort.verdict = self._ports.operation.judge(effort.row, reply)
@@ -197,6 +205,10 @@ class Pipeline:
     def _watch_unfinished(self, verdict: Verdict) -> None:
         if verdict.decision is not Decision.FINAL:
             self._heed(self._guard.see_unfinished(verdict))
+
+    def _bar(self, row: Row) -> None:
+        now = self._wall()
+        self._finish(Result(row, BARRED, row.earlier_requests, False, now, now))
 
     def _finish(self, result: Result) -> None:
         self._ports.recorder.record(result)

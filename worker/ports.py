@@ -39,6 +39,9 @@ class Source(Protocol):
             LedgerError: The claim could not be made durable.
         """
 
+    def allows(self, row: Row) -> bool:
+        """Return whether a claimed `row` may be called still: the protected list may have grown since."""
+
 
 class Recorder(Protocol):
     """Where outcomes are made durable. Each row's outcome is recorded exactly once."""

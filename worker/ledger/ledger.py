@@ -168,9 +168,9 @@ class RunLedger:
         excluded = 0
         while rows := steps.next_pending(connection, self._cursor, limit):
             self._cursor = rows[-1].number
-            allowed = [row for row in rows if not self._is_protected(row)]
+            allowed = [row for row in rows if self.allows(row)]
             if len(allowed) < len(rows):
-                barred = [row for row in rows if self._is_protected(row)]
+                barred = [row for row in rows if not self.allows(row)]
                 steps.exclude(connection, self._session, barred, self._wall())
                 excluded += len(barred)
             if allowed:
@@ -178,8 +178,9 @@ class RunLedger:
                 return allowed, excluded
         return [], excluded
 
-    def _is_protected(self, row: Row) -> bool:
-        return row.user_id in self._protected or row.identifier_id in self._protected
+    def allows(self, row: Row) -> bool:
+        """Return whether `row` may be called: neither of its ids is on the protected list by now."""
+        return row.user_id not in self._protected and row.identifier_id not in self._protected
 
     def record(self, result: Result) -> None:
         """Take `result` for the next group commit; does not wait."""

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from worker.ledger.inserts import insert
-from worker.model import Outcome, Result, Row, RunState, Unfinished
+from worker.model import BARRED, Outcome, Result, Row, RunState, Unfinished
 
 _PENDING: Final = (
     "SELECT json_group_array(json_array(row, user_id, identifier_id, requests, maybe_sent)) FROM ("
@@ -120,9 +120,8 @@ def exclude(connection: sqlite3.Connection, session: int, rows: Sequence[Row], n
         "outcomes",
         [
             (
-                row.number, session, str(Outcome.EXCLUDED), None, "protected",
-                "on the protected list since after the plan", row.earlier_requests, _was_sent(row, False),
-                0, now, now, None, None,
+                row.number, session, _WORDS[BARRED.outcome], None, BARRED.error_code, BARRED.error_message,
+                row.earlier_requests, _was_sent(row, False), 0, now, now, None, None,
             )
             for row in rows
         ],

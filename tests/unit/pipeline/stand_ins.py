@@ -30,12 +30,16 @@ class Rows:
     def __init__(self, count: int) -> None:
         self._left = collections.deque(Row(n, f"user-{n}", f"mail-{n}") for n in range(1, count + 1))
         self.claimed: list[int] = []
+        self.protected: set[int] = set()
 
     async def claim(self, limit: int) -> Sequence[Row]:
         await asyncio.sleep(0)
         taken = [self._left.popleft() for _ in range(min(limit, len(self._left)))]
         self.claimed += [row.number for row in taken]
         return taken
+
+    def allows(self, row: Row) -> bool:
+        return row.number not in self.protected
 
 
 class Echo:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from worker.guard import Guard, Halt, HaltKind
-from worker.model import Decision, Outcome, Verdict
+from worker.model import BARRED, Decision, Outcome, Verdict
 
 OK = Verdict(Decision.FINAL, Outcome.SUCCEEDED, 200)
 FORBIDDEN = Verdict(Decision.FINAL, Outcome.REFUSED, 403)
@@ -59,6 +59,11 @@ def test_exhausted_rows_neither_make_nor_break_a_streak() -> None:
     halts = feed(guard(), *[UNKNOWN] * 19, EXHAUSTED, UNKNOWN)
     assert halts[-1] is not None
     assert halts[:-1] == [None] * 20
+
+
+def test_rows_that_were_barred_show_nothing() -> None:
+    assert feed(guard(), *[UNKNOWN] * 19, BARRED, UNKNOWN)[-1] is not None
+    assert feed(guard(0.5), *[BARRED] * 100, OK, *[REFUSED] * 49)[-1] is not None
 
 
 def test_a_streak_of_an_accepted_outcome_is_still_a_wrong_run() -> None:

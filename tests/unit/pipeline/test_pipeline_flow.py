@@ -202,6 +202,37 @@ def _slowly(bench, send, seconds: float, *, paused: bool = False):  # noqa: ANN0
     return slow
 
 
+async def test_a_row_that_is_protected_after_it_was_claimed_is_not_called() -> None:
+    bench = Bench(5, lambda *_: 200, concurrency=1)
+    claim = bench.source.claim
+
+    async def claim_then_protect(limit: int) -> Sequence[Row]:
+        rows: Sequence[Row] = await claim(limit)
+        bench.source.protected |= {row.number for row in rows} & {2, 4}
+        return rows
+
+    bench.source.claim = claim_then_protect
+    await bench.pipeline.run()
+    assert set(bench.server.attempts) == {"user-1", "user-3", "user-5"}
+    assert bench.book.outcomes() == {Outcome.SUCCEEDED: 3, Outcome.EXCLUDED: 2}
+    assert {bench.book.results[number].requests for number in (2, 4)} == {0}
+    assert bench.pacer._slots._value == 1
+
+
+async def test_a_row_that_is_protected_while_it_waits_for_its_retry_is_not_called_again() -> None:
+    def fail_and_protect(path: str, _: int) -> int:
+        bench.source.protected.add(1)
+        return 503 if path == "user-1" else 200
+
+    bench = Bench(2, fail_and_protect, concurrency=1)
+    await bench.pipeline.run()
+    assert bench.server.attempts == {"user-1": 1, "user-2": 1}
+    first = bench.book.results[1]
+    assert (first.verdict.outcome, first.verdict.error_code) == (Outcome.EXCLUDED, "protected")
+    assert (first.requests, first.sent) == (1, True)
+    assert bench.pacer._slots._value == 1
+
+
 async def test_no_attempt_goes_while_outcomes_wait_for_the_disk() -> None:
     bench = Bench(1000, lambda _, attempt: 200 if attempt == 2 else 503, concurrency=4)
     stuck, waits = asyncio.Event(), asyncio.Event()
