@@ -77,17 +77,15 @@ class EmailVerification:
         return self._judge_user(row, reply, user)
 
     def _judge_user(self, row: Row, answer: Answer, user: _User) -> Verdict:
-        for email in user.emails or ():
-            if email.id == row.identifier_id:
-                break
-        else:
+        shown = [email.verified for email in user.emails or () if email.id == row.identifier_id]
+        if not shown:
             return unconfirmed(
                 answer, "identifier_missing", "the user document does not hold this identifier"
             )
-        if email.verified is not self.verified:
-            shown = {True: "verified", False: "unverified", None: "neither verified nor unverified"}
-            told = f"the user document shows the e-mail as {shown[email.verified]}"
-            return unconfirmed(answer, "not_changed", told)
+        if any(verified is not self.verified for verified in shown):
+            words = {True: "verified", False: "unverified", None: "neither verified nor unverified"}
+            told = " and as ".join(words[verified] for verified in dict.fromkeys(shown))
+            return unconfirmed(answer, "not_changed", f"the user document shows the e-mail as {told}")
         left = _verified(user.emails) + _verified(user.phone_numbers)
         return Verdict(
             Decision.FINAL,

@@ -89,6 +89,10 @@ def test_an_odd_neighbour_does_not_hide_the_success() -> None:
         (user(emails=[contact("mail-7", verified=True)]), "not_changed"),
         (user(emails=[contact("mail-7", verified=None)]), "not_changed"),
         (user(emails=[{"id": "mail-7"}]), "not_changed"),
+        (
+            user(emails=[contact("mail-7", verified=False), contact("mail-7", verified=True)]),
+            "not_changed",
+        ),
         (user(emails=[{"id": "mail-7", "verified": "false"}]), "body_unreadable"),
         (user(emails=[{"id": "mail-7", "verified": 0}]), "body_unreadable"),
         (b"", "body_unreadable"),
