@@ -8,6 +8,8 @@ from typing import Final
 
 WINDOW_S: Final = 10.0
 LEAST_ATTEMPTS: Final = 20
+OLDEST_S: Final = 300.0
+"""Where calls are few, the last twenty attempts are looked at, unless they are older than this."""
 _OUT_FROM: Final = 0.5
 _BUCKET_S: Final = 0.1
 _FIRST_PROBE_S: Final = 1.0
@@ -17,6 +19,8 @@ _LONGEST_PROBE_S: Final = 15.0
 class Outage:
     """Counts the attempts of the last ten seconds; half of 20 or more in transient trouble open an outage.
 
+    Eight connections that wait ten seconds each for a server that is silent make eight attempts in ten seconds:
+    where there were fewer than 20, the last 20 count.
     While it is open one probe goes at a time; the first answer to one that is no trouble closes it.
     Answers that come while no probe is out belong to calls from before it opened and change nothing.
     """
@@ -69,7 +73,7 @@ class Outage:
             self.probe_at = now
 
     def share(self, now: float) -> float:
-        """Return the share of the last ten seconds' attempts that met trouble; 0 of fewer than 20."""
+        """Return the share of the attempts looked at that met trouble; 0 of fewer than 20."""
         if now >= self._bucket_ends_at:
             self._turn(now)
         attempts = self._attempts + self._bucket_attempts
@@ -88,18 +92,23 @@ class Outage:
         return False
 
     def _turn(self, now: float) -> None:
-        """Begin another bucket and drop those that are older than the window."""
+        """Begin another bucket and drop those that are older than the window, but for the last 20 attempts."""
         buckets = self._buckets
         if self._bucket_attempts:
             buckets.append((self._bucket_ends_at, self._bucket_attempts, self._bucket_troubled))
             self._attempts += self._bucket_attempts
             self._troubled += self._bucket_troubled
-        while buckets and now - buckets[0][0] > WINDOW_S - _BUCKET_S:
+        while buckets and self._is_past(now, *buckets[0]):
             _, attempts, troubled = buckets.popleft()
             self._attempts -= attempts
             self._troubled -= troubled
         self._bucket_attempts = self._bucket_troubled = 0
         self._bucket_ends_at = now + _BUCKET_S
+
+    def _is_past(self, now: float, ended_at: float, attempts: int, _troubled: int) -> bool:
+        age_s = now - ended_at
+        needed = self._attempts - attempts < LEAST_ATTEMPTS and age_s <= OLDEST_S
+        return age_s > WINDOW_S - _BUCKET_S and not needed
 
     def _forget(self) -> None:
         self._buckets.clear()

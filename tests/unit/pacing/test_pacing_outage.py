@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from worker.pacing.outage import LEAST_ATTEMPTS, WINDOW_S, Outage
+from worker.pacing.outage import LEAST_ATTEMPTS, OLDEST_S, WINDOW_S, Outage
 
 
 def _see(outage: Outage, troubled: int, fine: int, *, at: float = 0.0, over_s: float = 1.0) -> bool:
@@ -29,10 +29,25 @@ def test_half_of_twenty_attempts_or_more_open_it(troubled: int, fine: int, *, ou
 
 def test_attempts_older_than_ten_seconds_do_not_count() -> None:
     outage = Outage()
-    assert not _see(outage, 15, 0)
-    assert not _see(outage, 15, 0, at=WINDOW_S + 1.5)
+    assert not _see(outage, 15, 20)
+    assert not _see(outage, 15, 20, at=WINDOW_S + 1.5)
     assert outage.since is None
-    assert outage.share(WINDOW_S + 2.5) == 0.0
+    assert outage.share(WINDOW_S + 2.5) == pytest.approx(15 / 35)
+
+
+def test_a_silent_server_is_out_however_few_connections_wait_for_it() -> None:
+    """Eight attempts time out in each ten seconds: never twenty at once."""
+    outage = Outage()
+    opened = [outage.see(10.0 * (n // 8 + 1), troubled=True, alone=False) for n in range(LEAST_ATTEMPTS)]
+    assert opened == [False] * (LEAST_ATTEMPTS - 1) + [True]
+
+
+def test_where_calls_are_few_the_last_twenty_count_and_none_that_are_old() -> None:
+    outage = Outage()
+    assert not _see(outage, 15, 0, over_s=30.0)
+    assert not _see(outage, 0, 16, at=40.0, over_s=32.0)
+    assert outage.share(80.0) == pytest.approx(4 / 20)
+    assert outage.share(80.0 + OLDEST_S) == 0.0
 
 
 @pytest.mark.parametrize(("troubled", "fine", "share"), [(5, 95, 0.05), (0, 50, 0.0), (10, 9, 0.0)])
