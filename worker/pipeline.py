@@ -49,6 +49,7 @@ class Pipeline:
         guard: Says when the run is wrong.
         limits: What bounds a row's attempts.
         concurrency: Workers, which is the most calls in flight.
+        on_halt: Told why the run stops, at once: whoever is killed while calls in flight finish has acted on it.
         monotonic: Seconds, for time limits.
         wall: Epoch seconds, for the record.
         sleep: Waits for a retry; the default one is cut short by `stop`.
@@ -61,6 +62,7 @@ class Pipeline:
         limits: RetryLimits,
         *,
         concurrency: int,
+        on_halt: Callable[[Halt], None] = lambda _: None,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] | None = None,
@@ -68,6 +70,7 @@ class Pipeline:
         self._ports = ports
         self._guard = guard
         self._concurrency = concurrency
+        self._on_halt = on_halt
         self._monotonic = monotonic
         self._wall = wall
         self._feed = Feed(ports.source, monotonic)
@@ -218,6 +221,7 @@ class Pipeline:
         if halt is not None and self.halt is None:
             self.halt = halt
             self.stop()
+            self._on_halt(halt)
 
     def _active_s(self) -> float:
         return self._monotonic() - self._ports.pacer.paused_s

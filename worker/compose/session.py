@@ -21,7 +21,7 @@ from worker.compose.stopping import Stop, StopRequest, heed_signals
 from worker.compose.watch import Bounds, ProtectedLists, Watch
 from worker.connection import ApiKey, Tenant
 from worker.errors import BulkUnverifyError, ConfigurationError
-from worker.guard import Guard, HaltKind
+from worker.guard import Guard, Halt, HaltKind
 from worker.ledger import RunFolder, RunLedger, facts, take_commands, tenant_lock
 from worker.model import Outcome, RunState
 from worker.pacing import AsyncPacer, retry_after_s
@@ -144,12 +144,16 @@ class _Session:
         )
         guard = Guard(max_failures=steering.max_failures, accept=steering.accept)
         limits = RetryLimits(steering.attempts, steering.row_time_limit_s)
-        return Pipeline(ports, guard, limits, concurrency=steering.concurrency)
+        return Pipeline(ports, guard, limits, concurrency=steering.concurrency, on_halt=self._take_back)
+
+    def _take_back(self, halt: Halt) -> None:
+        """Put the evidence of a wrong run back to pending (promise 6)."""
+        self.ledger.take_back(halt.evidence, why=halt.reason, http_status=halt.evidence_status)
 
     async def _end(self, pipeline: Pipeline, stop: Stop | None) -> None:
         halt = pipeline.halt
         if halt is not None:
-            await self.ledger.take_back(halt.evidence, why=halt.reason, http_status=halt.evidence_status)
+            self._take_back(halt)  # what calls in flight added to it
             stop = Stop(RunState.HALTED, halt.reason)
         pending = facts(self.request.folder).outcomes[Outcome.PENDING]
         if stop is None or pending == 0:

@@ -125,29 +125,25 @@ class RunLedger:
         now = self._wall()
         await self._writer.perform(lambda connection: steps.note_command(connection, now, command))
 
-    async def take_back(
-        self, outcomes: frozenset[Outcome], *, why: str, http_status: int | None = None
-    ) -> int:
+    def take_back(self, outcomes: frozenset[Outcome], *, why: str, http_status: int | None = None) -> None:
         """Put this session's rows with these outcomes back to pending and their outcomes into the history.
 
-        For the session's end: it does not claim them any more, the next one does.
+        In the next group commit, with what was recorded before it; does not wait. This session does not claim
+        them any more, the next one does.
 
         Args:
             outcomes: Which outcomes.
             why: For the history.
             http_status: Only those with this status, or None for all.
-
-        Returns:
-            How many rows.
-
-        Raises:
-            LedgerError: The ledger is broken.
         """
+        if self._gathering is not None:
+            self._hand_over()
         now, session = self._wall(), self._session
-        return await self._writer.perform(
+        self._writer.submit(
             lambda connection: steps.take_back(
                 connection, outcomes, session=session, http_status=http_status, now=now, why=why
-            )
+            ),
+            lambda _: None,
         )
 
     async def claim(self, limit: int) -> Sequence[Row]:

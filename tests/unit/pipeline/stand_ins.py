@@ -6,7 +6,7 @@ import asyncio
 import collections
 from collections.abc import Callable, Sequence
 
-from worker.guard import Guard
+from worker.guard import Guard, Halt
 from worker.model import (
     Answer,
     Call,
@@ -150,6 +150,7 @@ class Bench:
     ) -> None:
         self.source, self.server, self.book = Rows(rows), Server(script), Book()
         self.pacer = Turns(concurrency)
+        self.on_halt: Callable[[Halt], None] = lambda _: None
         self.now = 0.0
         ports = Ports(self.source, Echo(), self.server, self.pacer, self.book, lambda _: 0.0)
         guard = Guard(max_failures=max_failures, accept=frozenset())
@@ -159,6 +160,7 @@ class Bench:
             guard,
             limits,
             concurrency=concurrency,
+            on_halt=self._tell,
             monotonic=self._clock,
             wall=self._clock,
             sleep=self._sleep,
@@ -167,6 +169,9 @@ class Bench:
 
     def _clock(self) -> float:
         return self.now
+
+    def _tell(self, halt: Halt) -> None:
+        self.on_halt(halt)
 
     async def _sleep(self, delay_s: float) -> None:
         self.slept.append(delay_s)

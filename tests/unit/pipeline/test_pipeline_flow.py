@@ -92,6 +92,26 @@ async def test_a_wrong_run_stops_and_leaves_the_rest_pending() -> None:
     assert not set(bench.book.results) & set(bench.book.given_back)
 
 
+async def test_a_wrong_run_is_told_of_while_calls_are_still_in_flight() -> None:
+    """Who is killed while they finish has taken the evidence back already."""
+    bench = Bench(30, lambda *_: 404, concurrency=2)
+    told, send, recorded = asyncio.Event(), bench.server.send, []
+
+    async def hang_on_the_first(call):  # noqa: ANN001, ANN202 - a stand-in's own method
+        if call.path == "user-1":
+            await told.wait()
+        return await send(call)
+
+    def hear(halt):  # noqa: ANN001, ANN202 - the same
+        recorded.append((halt.kind, sorted(bench.book.results)))
+        told.set()
+
+    bench.server.send, bench.on_halt = hang_on_the_first, hear
+    await bench.pipeline.run()
+    assert recorded == [(HaltKind.STREAK, list(range(2, 22)))]
+    assert sorted(bench.book.results) == list(range(1, 22))
+
+
 async def test_an_unknown_host_at_the_start_is_a_matter_of_configuration() -> None:
     bench = Bench(100, lambda *_: Trouble.UNKNOWN_HOST, attempts=1)
     await bench.pipeline.run()
