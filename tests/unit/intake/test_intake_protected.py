@@ -1,15 +1,13 @@
-"""The protected list is read whole or refused; standard input is kept."""
+"""The protected list is read whole or refused."""
 
 from __future__ import annotations
 
-import io
-import stat
 from pathlib import Path
 
 import pytest
 
 from worker.errors import InputError
-from worker.intake import load_protected, spool_stdin
+from worker.intake import load_protected
 
 
 def load(tmp_path: Path, data: str | bytes) -> frozenset[str]:
@@ -57,18 +55,3 @@ def test_a_report_is_unescaped(tmp_path: Path) -> None:
 def test_a_broken_protected_list_is_refused(tmp_path: Path, data: str | bytes) -> None:
     with pytest.raises(InputError, match="protected"):
         load(tmp_path, data)
-
-
-def test_standard_input_is_kept_for_its_owner_alone(tmp_path: Path) -> None:
-    first = spool_stdin(io.BytesIO(b"user_id\n"), tmp_path / "spool")
-    again = spool_stdin(io.BytesIO(b"user_id\n"), tmp_path / "spool")
-    assert first == again
-    assert first.read_bytes() == b"user_id\n"
-    assert stat.S_IMODE(first.stat().st_mode) == 0o600
-    assert list(first.parent.iterdir()) == [first]
-
-
-def test_standard_input_that_cannot_be_kept(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(InputError, match="Standard input"):
-        spool_stdin(io.BytesIO(b"x"), tmp_path / "file")
