@@ -55,3 +55,11 @@ def test_a_device_without_an_end_is_refused(tmp_path: Path) -> None:
     done = plan(tmp_path, '"$1" -m worker plan /dev/zero')
     assert done.returncode == 2
     assert "/dev/zero is a device" in done.stderr
+
+
+def test_a_protected_list_from_a_pipe_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_bytes(GOOD)
+    done = plan(tmp_path, '"$1" -m worker plan in.csv --exclude <(echo u-1)')
+    assert done.returncode == 2
+    assert "write it to a file" in done.stderr
+    assert list((tmp_path / "runs").iterdir()) == []
