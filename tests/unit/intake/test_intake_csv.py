@@ -175,6 +175,8 @@ def test_a_corrupt_gzip_is_refused(tmp_path: Path) -> None:
         ("u-9,i\x85-9,x", "control_character", "identifier_id holds the control character U\\+0085"),
         ('u-9,"i-\n9",x', "control_character", "identifier_id"),
         (".,i-9,x", "dot_segment", "user_id"),
+        ("\ufeffu-9,i-9,x", "byte_order_mark", "user_id .* joined"),
+        ('\ufeff"u-9",i-9,x', "byte_order_mark", "user_id .* joined"),
         ("u-9,..,x", "dot_segment", "identifier_id"),
         ("u-9,i-9", "wrong_column_count", "2 columns, but the header has 3"),
         ("u-9,i-9,x,surplus", "wrong_column_count", "beyond them: 'surplus'"),
