@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from worker.errors import InputError
 from worker.intake import InputOptions, open_table
+from worker.intake.delimited import Record, RecordParser
 from worker.intake.escaped import unescape
+from worker.intake.text import Block
 from worker.model import InputRow
 
 IDS = st.from_regex(r"[A-Za-z0-9_|.~-]{3,20}", fullmatch=True)
@@ -72,6 +74,41 @@ def test_damage_to_one_line_changes_no_other(
     for number in set(range(count)) - {victim}:
         assert sound[number + 2].cells == [f"u-{number}", f"i-{number}", f"note {number}"]
     assert len(found) == count
+
+
+LINES = st.sampled_from(["u-9,i-9,x", "bye", 'say "no"', '"q","r","s"', "", "a,b", '"', 'u,i,"o'])
+CELLS = st.lists(LINES, max_size=4).map("\n".join)
+
+
+@QUICK
+@given(
+    table=st.lists(st.lists(CELLS, min_size=2, max_size=4).filter(any), max_size=6),
+    lines_a_block=st.sampled_from([1, 2, 999]),
+)
+def test_a_record_with_sound_quotes_is_one_record_whatever_it_holds(
+    table: list[list[str]], lines_a_block: int
+) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(table)
+    assert [cells for _, cells, _ in cut(text.getvalue(), lines_a_block)] == table
+
+
+@QUICK
+@given(text=st.lists(st.one_of(LINES, st.just("u-1,i-1,x")), max_size=14).map("\n".join))
+def test_where_a_block_ends_changes_nothing(text: str) -> None:
+    found = cut(text, 999)
+    assert found == cut(text, 1) == cut(text, 2)
+    numbers = [line for line, _, _ in found]
+    assert numbers == sorted(set(numbers))
+
+
+def cut(text: str, lines_a_block: int) -> list[Record]:
+    lines = io.StringIO(text, newline="").readlines()
+    blocks = (
+        Block(lines[start : start + lines_a_block], suspect=False)
+        for start in range(0, len(lines), lines_a_block)
+    )
+    return list(RecordParser(",", width=3).records(blocks))
 
 
 @QUICK

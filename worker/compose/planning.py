@@ -10,7 +10,6 @@ import os
 import re
 import secrets
 import socket
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Final
 from jobs.catalog import OPERATIONS
 from worker.connection import Tenant
 from worker.errors import InputError, UsageError
-from worker.intake import InputOptions, digest, load_protected, open_table, spool_stdin
+from worker.intake import InputOptions, digest, is_stream, load_protected, open_table, spooled
 from worker.ledger import Binding, PlanDraft, RunFolder, remove_stale_drafts
 
 _STEM: Final = re.compile(r"[^A-Za-z0-9]+")
@@ -190,15 +189,12 @@ def _draft(request: PlanRequest, binding: Binding, path: Path) -> RunFolder:
 
 @contextlib.contextmanager
 def _input_file(request: PlanRequest) -> Iterator[Path]:
-    """Yield a file to read: the input itself, or standard input written to a private file first."""
-    if str(request.input_path) != "-":
+    """Yield a file to read: the input itself, or a stream's bytes written to a private file first."""
+    if is_stream(request.input_path):
+        with spooled(request.input_path, request.runs_dir) as path:
+            yield path
+    else:
         yield request.input_path
-        return
-    spooled = spool_stdin(sys.stdin.buffer, request.runs_dir)
-    try:
-        yield spooled
-    finally:
-        spooled.unlink()
 
 
 def _selection(options: InputOptions) -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 from worker.intake.options import InputOptions
 from worker.intake.protected import load_protected
-from worker.intake.stored import digest, spool_stdin
+from worker.intake.spool import is_stream, spooled
+from worker.intake.stored import digest
 from worker.intake.table import Table, open_table
 
-__all__ = ["InputOptions", "Table", "digest", "load_protected", "open_table", "spool_stdin"]
+__all__ = ["InputOptions", "Table", "digest", "is_stream", "load_protected", "open_table", "spooled"]

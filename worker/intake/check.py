@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 LONGEST_ID_BYTES: Final = 512
 _PLAIN_CHARS: Final = 128
 _DOT_SEGMENTS: Final = frozenset({".", ".."})
+_BYTE_ORDER_MARK: Final = "\ufeff"
 _NOT_IN_AN_ID: Final = frozenset({"Cc", "Cs"})
 """Unicode's general categories of control characters and surrogates."""
 
@@ -36,12 +37,23 @@ def _find_id_fault(value: str, field: str) -> Fault | None:
         return Fault(f"empty_{field}", f"{field} is {'only white space' if value else 'empty'}")
     if value in _DOT_SEGMENTS:
         return Fault("dot_segment", f"{field} is {value!r}, which proxies fold into the path")
+    if fault := _find_character_fault(value, field):
+        return fault
+    if (size_bytes := len(value.encode())) > LONGEST_ID_BYTES:
+        return Fault("too_long", f"{field} has {size_bytes} bytes, more than {LONGEST_ID_BYTES}")
+    return None
+
+
+def _find_character_fault(value: str, field: str) -> Fault | None:
+    if value.startswith(_BYTE_ORDER_MARK):
+        return Fault(
+            "byte_order_mark",
+            f"{field} starts with a byte order mark, as where files were joined: take it out",
+        )
     for position, character in enumerate(value, start=1):
         if unicodedata.category(character) in _NOT_IN_AN_ID:
             return Fault(
                 "control_character",
                 f"{field} holds the control character U+{ord(character):04X} at position {position}",
             )
-    if (size_bytes := len(value.encode())) > LONGEST_ID_BYTES:
-        return Fault("too_long", f"{field} has {size_bytes} bytes, more than {LONGEST_ID_BYTES}")
     return None

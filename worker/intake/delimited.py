@@ -1,4 +1,4 @@
-"""CSV text to records at the speed of `csv.reader`; a broken quote damages its own line only."""
+"""CSV text to records at the speed of `csv.reader`; what a broken quote may have swallowed is never a row."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from worker.intake.check import Fault
+from worker.intake.quoting import is_open, is_runaway, lines_in_doubt, sound_length, whole_cells
 from worker.intake.text import LONGEST_LINE_CHARS, Block, is_damaged, show_damage
 
 DETECTED: Final = (",", ";", "\t")
 """Never `|`: ids contain it."""
 
-_MOST_LINES: Final = 1000
-_MOST_CHARS: Final = 1 << 18
-"""A quoted record that goes on beyond these is taken for a quote that somebody forgot to close."""
-
 _SAMPLE_LINES: Final = 200
 _SHOWN_CHARS: Final = 4096
+_BROKEN: Final = Fault(
+    "broken_quoting",
+    "a quote is not closed, or text follows a closing quote; the line is kept as its first cell",
+)
 
 Record = tuple[int, list[str], Fault | None]
 """Line where it starts (from 1), its cells, and why it is none; a broken record's line is its only cell."""
@@ -86,8 +87,12 @@ def _first_record(lines: list[str], delimiter: str) -> Sample | None:
 class RecordParser:
     """Cuts blocks of lines into records.
 
-    `csv.reader` reads whole blocks. Where it fails, or where a record swallows more lines than it should, the
-    line where that record starts is a broken record of its own, and reading goes on at the line after it.
+    `csv.reader` reads whole blocks. A record whose quotes are sound is one record, however many lines it takes and
+    whether or not it has the right number of cells: nothing inside of it is ever read as a record.
+
+    Where `csv.reader` fails, the line where that record starts is a broken record of its own. Whether the lines
+    after it are records or the rest of its quoted cell is judged by themselves (`lines_in_doubt`): each one in
+    doubt is a broken record of its own too, and reading goes on after the last of them.
 
     Args:
         delimiter: One character.
@@ -99,6 +104,7 @@ class RecordParser:
         self._delimiter = delimiter
         self._width = width
         self._line = line
+        self._opened_at = 0  # the line of the quote that puts the next lines in doubt
 
     def records(self, blocks: Iterator[Block]) -> Iterator[Record]:
         """Yield the records of `blocks` in order; empty lines are none, but are counted as lines."""
@@ -106,7 +112,7 @@ class RecordParser:
         suspect = False
         for block in blocks:
             if block.cut:
-                yield from self._cut(rest, block.lines[0])
+                yield from map(inspect, self._cut(rest, block.lines[0]))
                 rest, suspect = [], False
                 continue
             suspect = block.suspect or (suspect and bool(rest))
@@ -114,10 +120,14 @@ class RecordParser:
         yield from self._inspected(rest, suspect, final=True)
 
     def _cut(self, rest: list[str], line: str) -> Iterator[Record]:
-        yield from self._inspected(rest, suspect=True, final=True)
+        """Yield what could not be told before a line that was cut, and that line: it may close or open a quote."""
+        if rest and not self._opened_at:
+            yield self._broken(rest.pop(0))
+        yield from self._doubtful(rest)
         self._line += 1
+        self._opened_at = self._opened_at or self._line
         fault = Fault("too_long", f"the line has more than {LONGEST_LINE_CHARS} characters")
-        yield self._line, [show_damage(line[:_SHOWN_CHARS])], fault
+        yield self._line, [line[:_SHOWN_CHARS]], fault
 
     def _inspected(
         self, lines: list[str], suspect: bool, *, final: bool
@@ -133,37 +143,71 @@ class RecordParser:
             yield inspect(record)
 
     def _split(self, lines: list[str], *, final: bool) -> Generator[Record, None, list[str]]:
-        """Yield records, and return the lines of a last one that may go on in the next block."""
+        """Yield records, and return the last lines where they can only be told together with the next block's."""
         while lines:
-            sound, seen = yield from self._sound(lines)
-            self._line += sound
-            lines = lines[sound:]
-            at_end = seen == sound + len(lines)
-            if not lines or (at_end and not final and not _is_runaway(lines)):
+            if self._opened_at:
+                done, told = yield from self._settle(lines, final=final)
+            else:
+                done, told = yield from self._sound(lines, final=final)
+            lines = lines[done:]
+            if not told:
                 break
-            self._line += 1
-            yield self._line, [_line_text(lines[0])], _broken(lines[0])
-            lines = lines[1:]
         return lines
 
-    def _sound(self, lines: list[str]) -> Generator[Record, None, tuple[int, int]]:
-        """Yield the records before the first broken one; return how many lines they take, and were read."""
+    def _settle(self, lines: list[str], *, final: bool) -> Generator[Record, None, tuple[int, bool]]:
+        """Yield the lines that a quote before them leaves in doubt; return how many, and whether that is all."""
+        done = 0
+        while done < len(lines):
+            doubt = lines_in_doubt(lines, done, self._delimiter, self._width, final=final)
+            if doubt is None:
+                return done, False
+            if doubt == 0:
+                self._opened_at = 0
+                break
+            yield from self._doubtful(lines[done : done + doubt])
+            done += doubt
+        return done, True
+
+    def _sound(self, lines: list[str], *, final: bool) -> Generator[Record, None, tuple[int, bool]]:
+        """Yield records up to the first that is none; return how many lines they take, and whether to go on."""
         reader = csv.reader(lines, delimiter=self._delimiter, strict=True)
-        start = 0
-        first = self._line + 1
+        before, start = self._line, 0
         try:
             for cells in reader:
-                end = reader.line_num
-                if end - start > 1 and (
-                    (self._width and len(cells) != self._width) or _is_runaway(lines[start:end])
-                ):
-                    break
                 if cells:
-                    yield first + start, cells, None
-                start = end
+                    yield before + start + 1, cells, None
+                start = reader.line_num
         except csv.Error:
-            pass  # The caller finds the line by the count.
-        return start, reader.line_num
+            self._line += start
+            rest = lines[start:]
+            unfinished = reader.line_num == len(lines) or is_open(rest, self._delimiter)
+            if unfinished and not final and not is_runaway(rest):
+                return start, False
+            length = sound_length(rest, self._delimiter)
+            yield self._oversized(rest, length) if length else self._broken(rest[0])
+            return start + (length or 1), True
+        self._line += start
+        return start, True
+
+    def _oversized(self, lines: list[str], length: int) -> Record:
+        first = self._line + 1
+        self._line += length
+        fault = Fault("too_long", f"a cell has more than {csv.field_size_limit()} characters")
+        return first, [_line_text(lines[0])], fault
+
+    def _broken(self, line: str) -> Record:
+        self._line += 1
+        self._opened_at = self._line
+        return self._line, [_line_text(line)], _BROKEN
+
+    def _doubtful(self, lines: list[str]) -> Iterator[Record]:
+        """Yield a broken record for each line with anything in it; one that reads as a row keeps its cells."""
+        message = f"a quote that opened on line {self._opened_at} may reach to here; mend the quote"
+        for line in lines:
+            self._line += 1
+            if not line.isspace() or self._delimiter in line:
+                cells = whole_cells(line, self._delimiter, self._width) or [_line_text(line)]
+                yield self._line, cells, Fault("broken_quoting", message)
 
 
 def inspect(record: Record) -> Record:
@@ -187,19 +231,5 @@ def find_damage(cells: list[str]) -> Fault | None:
     return None
 
 
-def _is_runaway(lines: list[str]) -> bool:
-    return len(lines) > _MOST_LINES or sum(map(len, lines)) > max(_MOST_CHARS, len(lines[0]))
-
-
 def _line_text(line: str) -> str:
     return line.rstrip("\r\n")[:_SHOWN_CHARS]
-
-
-def _broken(line: str) -> Fault:
-    limit = csv.field_size_limit()
-    if len(line) > limit:
-        return Fault("too_long", f"a cell of the line has more than {limit} characters")
-    return Fault(
-        "broken_quoting",
-        "a quote is not closed, or text follows a closing quote; the line is kept as its first cell",
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -22,6 +23,8 @@ _NUMBER_STARTS: Final = frozenset(b"-0123456789")
 
 _objects = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _strings = msgspec.json.Decoder(str)
+_pairs = json.JSONDecoder(object_pairs_hook=list, parse_int=str, parse_float=str)
+"""Slower, but keeps keys that stand in an object more than once."""
 
 
 def sample_columns(blocks: Iterable[Block]) -> list[str] | None:
@@ -75,8 +78,12 @@ class ObjectReader:
             return [show_damage(line.rstrip("\r\n"))[:_SHOWN_CHARS]], fault
         try:
             texts = {key: _text(bytes(raw)) for key, raw in parsed.items() if key not in self._dropped}
-        except msgspec.DecodeError:
+            repeated = self._repeated_id(line)
+        except (msgspec.DecodeError, RecursionError):
             return [line.rstrip("\r\n")[:_SHOWN_CHARS]], Fault("not_an_object", "a string is not sound JSON")
+        if repeated:
+            fault = Fault("repeated_key", f"{repeated!r} stands in the object more than once: leave one")
+            return [line.rstrip("\r\n")[:_SHOWN_CHARS]], fault
         cells = [""] * len(self._columns)
         overflow = None
         for key, text in texts.items():
@@ -85,6 +92,15 @@ class ObjectReader:
                     "wrong_column_count", f"the file has more than {MOST_COLUMNS} different keys"
                 )
         return cells, self._find_fault(parsed) or overflow or find_damage(cells)
+
+    def _repeated_id(self, line: str) -> str | None:
+        """Return the key of an id that the object holds more than once, or None; parsers keep one of them."""
+        escaped = "\\" in line  # so may be a key
+        suspects = [key for key in self._ids.values() if escaped or line.count(f'"{key}"') > 1]
+        if not suspects:
+            return None
+        pairs = _pairs.decode(line)
+        return next((key for key in suspects if sum(each == key for each, _ in pairs) > 1), None)
 
     def _place(self, cells: list[str], key: str, text: str) -> bool:
         """Put `text` into its column, a new one if need be; False when there are too many already."""

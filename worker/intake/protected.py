@@ -1,9 +1,9 @@
-"""The protected list: ids that are never called."""
+"""The protected list: ids that are never called. Where a line can be read in two ways, both are protected."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -13,73 +13,113 @@ from worker.intake.delimited import DETECTED, sample_header
 from worker.intake.escaped import unescape
 from worker.intake.head import open_text
 from worker.intake.options import InputOptions
+from worker.intake.spool import is_stream
 from worker.intake.stored import open_stored
 from worker.intake.table import open_table
 from worker.intake.text import is_damaged
 
 _COMMENT: Final = "#"
 _QUOTE: Final = '"'
+_UNCLEAR: Final = frozenset({"not_text", "repeated_key", "undecodable"})
+"""Faults of an object that leave open which id it means."""
+_INVISIBLE: Final = "\ufeff\u200b\u2060"
+"""Byte order marks of files that were joined, and spaces without a width."""
 
 
 def load_protected(path: Path) -> frozenset[str]:
     """Return the protected ids (users' and identifiers' alike) of a list, a CSV, a report or JSON lines.
 
-    A list has one id a line; `#` begins a comment. A CSV's columns of users' and identifiers' ids count both,
-    and one of them is enough.
+    A list has one id a line, in quotes if it holds white space, a delimiter or a quote; `#` begins a comment. A
+    CSV's columns of users' and identifiers' ids count both, and one of them is enough; a line of it that begins
+    with `#` and white space is a comment. Ids are protected as they are written and without white space at their
+    edges, and so is what looks like a comment and may be an id.
 
     Raises:
-        InputError: The file is broken anywhere, or protects nobody: a protected list is never read by halves.
+        InputError: The file is broken anywhere, protects nobody, or can be read only once: a protected list is
+            never read by halves, and is read again while a run goes on.
     """
+    if is_stream(path):
+        raise InputError(
+            f"{path} is no file but a pipe or a device, which can be read only once, and a protected list is read"
+            " again while a run goes on: write it to a file, and give that."
+        )
+    lines = _sound_lines(path)
+    start = next((index for index, line in enumerate(lines) if not _is_comment(line)), len(lines))
+    if lines[start:] and lines[start].lstrip().startswith("{"):
+        sure, unsure = _object_ids(path), list[str]()
+    else:
+        sure, unsure = _table_ids(lines, start, str(path)) or _listed_ids(lines, str(path))
+    ids = frozenset(_forms(sure))
+    if not ids:
+        raise InputError(
+            f"{path} protects nobody: put one id on each line (in quotes if it starts with {_COMMENT}), or leave"
+            " --exclude out."
+        )
+    return ids.union(_forms(unsure))
+
+
+def _sound_lines(path: Path) -> list[str]:
     with open_stored(path) as stored:
         text, _ = open_text(stored, None)
-        lines = [""] * text.skipped + text.head.lines
-        for block in text.rest:
+        lines = [""] * text.skipped
+        for block in (text.head, *text.rest):
             lines += block.lines
+            if block.cut:
+                raise InputError(f"{path}: line {len(lines)} is far too long: put one id on each line.")
     for number, line in enumerate(lines, start=1):
         if is_damaged(line) or "\0" in line:
             raise InputError(f"{path}: line {number} is not UTF-8 text: save the protected list as UTF-8.")
-    start = next((index for index, line in enumerate(lines) if _said(line)), len(lines))
-    if lines[start:] and lines[start].lstrip().startswith("{"):
-        found = _object_ids(path)
-    else:
-        found = _table_ids(lines, start, str(path)) or _listed_ids(lines, str(path))
-    ids = frozenset(each for each in found if each.strip())
-    if not ids:
-        raise InputError(f"{path} protects nobody: put one id on each line, or leave --exclude out.")
-    return ids
+    return lines
 
 
-def _said(line: str) -> bool:
-    return bool(line.strip()) and not line.lstrip().startswith(_COMMENT)
+def _is_comment(line: str) -> bool:
+    """Tell whether a line says nothing, or may be meant to be a comment."""
+    return not line.strip() or line.lstrip().startswith(_COMMENT)
+
+
+def _forms(ids: Iterable[str]) -> Iterator[str]:
+    """Yield each id as it is written, and without what cannot be seen at its edges."""
+    for id_ in ids:
+        if id_.strip():
+            yield id_
+            yield id_.strip().strip(_INVISIBLE).strip() or id_
 
 
 def _object_ids(path: Path) -> list[str]:
     ids: list[str] = []
     with open_table(path, InputOptions(format="jsonl")) as table:
         for row in table.rows():
-            if row.error_code and not (row.user_id or row.identifier_id):
+            if row.error_code in _UNCLEAR or not (row.user_id or row.identifier_id):
                 raise InputError(f"{path}: line {row.line} protects nobody ({row.error_message}): mend it.")
             ids += row.user_id, row.identifier_id
     return ids
 
 
-def _table_ids(lines: list[str], start: int, name: str) -> list[str]:
-    """Return the ids of a CSV's columns, or nothing if no column has a usual name."""
+def _table_ids(lines: list[str], start: int, name: str) -> tuple[list[str], list[str]] | None:
+    """Return a CSV's ids, and what may be ids beside them; None if no column has a usual name."""
     sample = sample_header(lines[start : start + 1000], DETECTED, lambda cells: len(_id_columns(cells, name)))
     if sample is None or not (columns := _id_columns(sample.cells, name)):
-        return []
-    ids: list[str] = []
-    report = "_row" in sample.cells
+        return None
+    sure: list[str] = []
+    unsure = [line.rstrip("\r\n") for line in lines[:start]] + [sample.cells[index] for index in columns]
     body = start + sample.lines
     for line, cells in _records(lines[body:], sample.delimiter, name, body):
-        if len(cells) != sample.width:
+        comment = _is_plain_comment(cells[0])
+        if len(cells) == sample.width:
+            (unsure if comment else sure).extend(cells[index] for index in columns)
+        elif not comment:
             raise InputError(
-                f"{name}: line {line} has {len(cells)} columns instead of {sample.width}: mend it."
+                f"{name}: line {line} has {len(cells)} columns instead of {sample.width}: mend it"
+                f" (a comment has white space after the {_COMMENT})."
             )
-        ids += (unescape(cells[index]) if report else cells[index] for index in columns)
-    if not ids:
-        raise InputError(f"{name} protects nobody: it has a header and no rows.")
-    return ids
+    if "_row" in sample.cells:
+        sure += [unescape(id_) for id_ in sure]
+    return sure, unsure
+
+
+def _is_plain_comment(text: str) -> bool:
+    """Tell whether `text` begins with `#` and white space, or is a `#` alone."""
+    return text.lstrip().startswith(_COMMENT) and text.split(maxsplit=1)[0] == _COMMENT
 
 
 def _id_columns(header: list[str], name: str) -> list[int]:
@@ -88,27 +128,50 @@ def _id_columns(header: list[str], name: str) -> list[int]:
 
 
 def _records(lines: list[str], delimiter: str, name: str, before: int) -> Iterator[tuple[int, list[str]]]:
+    """Yield the records that hold anything, each with the line where it starts."""
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    start = before + 1
     try:
         for cells in reader:
-            if any(cell.strip() for cell in cells) and not cells[0].startswith(_COMMENT):
-                yield before + reader.line_num, cells
+            if any(cell.strip() for cell in cells):
+                yield start, cells
+            start = before + reader.line_num + 1
     except csv.Error as error:
-        raise InputError(f"{name}: line {before + reader.line_num} is broken ({error}): mend it.") from error
+        raise InputError(f"{name}: line {start} is broken ({error}): mend it.") from error
 
 
-def _listed_ids(lines: list[str], name: str) -> list[str]:
-    ids = []
+def _listed_ids(lines: list[str], name: str) -> tuple[list[str], list[str]]:
+    """Return the ids of a list, and what may be ids beside them."""
+    sure: list[str] = []
+    unsure: list[str] = []
     for number, line in enumerate(lines, start=1):
-        if not _said(line):
+        written = line.rstrip("\r\n")
+        if _is_comment(line):
+            unsure.append(written)
             continue
-        value = line.split(f" {_COMMENT}", 1)[0].strip()
-        if len(value) > 1 and value[0] == value[-1] == _QUOTE:
-            value = value[1:-1]
-        if len(value.split()) != 1 or any(mark in value for mark in (*DETECTED, _QUOTE)):
+        value = _quoted(written.strip()) or _word(written.split(f" {_COMMENT}", 1)[0])
+        if value is None:
             raise InputError(
-                f"{name}: line {number} is not one id: put one id on each line, or name the columns of a CSV"
-                " user_id and identifier_id in its first line."
+                f"{name}: line {number} is not one id: put one id on each line, in quotes if it holds white space"
+                f" or one of {' '.join(DETECTED[:2])}, or name the columns of a CSV user_id and identifier_id in"
+                " its first line."
             )
-        ids.append(value)
-    return ids
+        sure.append(value)
+        unsure.append(written)
+    return sure, unsure
+
+
+def _quoted(text: str) -> str | None:
+    """Return the id in quotes that `text` is, with or without a comment after it, or None."""
+    for said in (text, text.rsplit(f" {_COMMENT}", 1)[0].rstrip()):
+        if len(said) > 2 and said[0] == said[-1] == _QUOTE:  # noqa: PLR2004 - two quotes and something in them
+            inner = said[1:-1].replace(_QUOTE * 2, "")
+            if _QUOTE not in inner:
+                return said[1:-1].replace(_QUOTE * 2, _QUOTE)
+    return None
+
+
+def _word(text: str) -> str | None:
+    """Return the one word that `text` is, or None if it could be anything else."""
+    words = text.split()
+    return words[0] if len(words) == 1 and not any(mark in words[0] for mark in (*DETECTED, _QUOTE)) else None

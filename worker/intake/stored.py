@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +13,7 @@ import zstandard
 
 from worker.errors import InputError
 
-_PLAIN_CHUNK_BYTES: Final = 1 << 17
+PLAIN_CHUNK_BYTES: Final = 1 << 17
 _PACKED_CHUNK_BYTES: Final = 1 << 14
 """Small, because packed bytes may unpack to a thousand times as many."""
 
@@ -61,7 +59,7 @@ class StoredFile:
         self._hash = hashlib.sha256()
         self._whole = False
         self.name = name
-        self._first = self._read(_PLAIN_CHUNK_BYTES)
+        self._first = self._read(PLAIN_CHUNK_BYTES)
         if not self._first:
             raise InputError(f"{name} is empty (0 bytes): give a file with a header and rows.")
         self.compression = _compression(self._first)
@@ -80,7 +78,7 @@ class StoredFile:
             InputError: The file cannot be read, or is packed and broken.
         """
         if self.compression == "none":
-            yield from self._stored(_PLAIN_CHUNK_BYTES)
+            yield from self._stored(PLAIN_CHUNK_BYTES)
             return
         try:
             yield from self._unpacked(_UNPACKERS[self.compression])
@@ -115,7 +113,7 @@ class StoredFile:
         try:
             chunk = self._file.read(size_bytes)
         except OSError as error:
-            raise InputError(_unreadable(self.name, error)) from error
+            raise InputError(unreadable(self.name, error)) from error
         self._hash.update(chunk)
         return chunk
 
@@ -130,7 +128,7 @@ def open_stored(path: Path) -> Iterator[StoredFile]:
     try:
         file = path.open("rb")
     except (OSError, ValueError) as error:
-        raise InputError(_unreadable(str(path), error)) from error
+        raise InputError(unreadable(str(path), error)) from error
     with file:
         yield StoredFile(file, str(path))
 
@@ -145,40 +143,7 @@ def digest(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError) as error:
-        raise InputError(_unreadable(str(path), error)) from error
-
-
-def spool_stdin(stream: BinaryIO, directory: Path) -> Path:
-    """Copy `stream` to a file (0600) in `directory` that is named after its digest, and return its path.
-
-    The same bytes always get the same name, so that a second run of a pipe finds the first one's plan.
-
-    Raises:
-        InputError: The stream cannot be read, or the file cannot be written.
-    """
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(prefix="stdin-", suffix=".part", dir=directory)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                sha256 = _copy(stream, file)
-            return Path(draft).replace(directory / f"stdin-{sha256[:16]}.input")
-        finally:
-            Path(draft).unlink(missing_ok=True)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"Standard input could not be kept in {directory} ({error}): make room there, or give a file."
-        ) from error
-
-
-def _copy(source: BinaryIO, target: BinaryIO) -> str:
-    hashing = hashlib.sha256()
-    while chunk := source.read(_PLAIN_CHUNK_BYTES):
-        hashing.update(chunk)
-        target.write(chunk)
-    target.flush()
-    os.fsync(target.fileno())
-    return hashing.hexdigest()
+        raise InputError(unreadable(str(path), error)) from error
 
 
 def _compression(head: bytes) -> str:
@@ -190,7 +155,8 @@ def _compression(head: bytes) -> str:
     return "none"
 
 
-def _unreadable(name: str, error: Exception) -> str:
+def unreadable(name: str, error: Exception) -> str:
+    """Return the sentence that says why an input cannot be read."""
     if isinstance(error, FileNotFoundError):
         return f"{name} does not exist: check the path."
     if isinstance(error, IsADirectoryError):

@@ -215,6 +215,8 @@ def _invalid(
 
 def _miscounted(cells: list[str], width: int) -> Fault:
     message = f"the row has {len(cells)} columns, but the header has {width}"
+    if any("\n" in cell or "\r" in cell for cell in cells):
+        message += "; a quoted cell of it goes over several lines: mend the quote if one is missing"
     if surplus := cells[width:]:
         message += f"; beyond them: {', '.join(surplus)[:_SHOWN_SURPLUS_CHARS]!r}"
     return Fault("wrong_column_count", message)

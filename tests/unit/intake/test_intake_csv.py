@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
+import io
 import re
 from pathlib import Path
 
@@ -174,6 +175,8 @@ def test_a_corrupt_gzip_is_refused(tmp_path: Path) -> None:
         ("u-9,i\x85-9,x", "control_character", "identifier_id holds the control character U\\+0085"),
         ('u-9,"i-\n9",x', "control_character", "identifier_id"),
         (".,i-9,x", "dot_segment", "user_id"),
+        ("\ufeffu-9,i-9,x", "byte_order_mark", "user_id .* joined"),
+        ('\ufeff"u-9",i-9,x', "byte_order_mark", "user_id .* joined"),
         ("u-9,..,x", "dot_segment", "identifier_id"),
         ("u-9,i-9", "wrong_column_count", "2 columns, but the header has 3"),
         ("u-9,i-9,x,surplus", "wrong_column_count", "beyond them: 'surplus'"),
@@ -220,6 +223,78 @@ def test_a_quote_that_closes_in_another_row_swallows_nothing(tmp_path: Path) -> 
     rows = read(tmp_path, text)
     assert pairs(rows) == BOTH
     assert faults(rows) == [(2, "broken_quoting")]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        'u-1,i-1,"note\nu-9,i-9,x\nend",surplus',
+        'u-1,"note\nu-9,i-9,x\nu-8,i-8,x"',
+        '"note\nu-9,i-9,x\n"',
+        f'u-1,"{"word" * 9}{"u-9,i-9,x".join(chr(10) * 2000)}"',
+    ],
+)
+def test_no_line_inside_of_a_sound_quoted_cell_is_ever_a_row(tmp_path: Path, record: str) -> None:
+    rows = read(tmp_path, f"user_id,identifier_id,note\n{record}\nu-2,i-2,b\n")
+    assert pairs(rows) == BOTH[1:]
+    assert faults(rows) == [(2, "wrong_column_count")]
+    assert "goes over several lines" in rows[0].error_message
+    assert rows[0].cells == next(csv.reader(io.StringIO(record, newline="")))
+    assert rows[1].line == 3 + record.count("\n")
+
+
+@pytest.mark.parametrize("cell", ["u-9,i-9,x\n" * 20_000, "x" * 200_000 + "\nu-9,i-9,x\n"])
+def test_a_sound_quoted_cell_that_is_too_long_is_one_invalid_row(tmp_path: Path, cell: str) -> None:
+    rows = read(tmp_path, f'{GOOD}u-3,i-3,"{cell}"\nu-4,i-4,d\n')
+    assert pairs(rows) == [*BOTH, ("u-4", "i-4")]
+    assert faults(rows) == [(4, "too_long")]
+    assert rows[-1].line == 5 + cell.count("\n")
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        'He said "no" to us\nu-9,i-9,x\nbye',
+        'He said "no"\nu-9,i-9,x\nbye',
+        'He said "no" to us\nu-9,i-9,x',
+        'a 5" pipe\nu-9,i-9,x\nend',
+        'x\nu-9,i-9,"no" said he',
+        'open\nu-9,i-9,x\n"quoted", and more',
+    ],
+)
+def test_no_line_is_a_row_that_may_be_inside_of_a_cell_with_bare_quotes(tmp_path: Path, cell: str) -> None:
+    rows = read(tmp_path, f'user_id,identifier_id,note\nu-1,i-1,"{cell}"\nu-2,i-2,b\n')
+    assert pairs(rows) == BOTH[1:]
+    assert faults(rows) == [(line, "broken_quoting") for line in range(2, 3 + cell.count("\n"))]
+    assert [row.number for row in rows] == list(range(1, len(rows) + 1))
+    assert {row.error_message for row in rows[1:-1]} == {
+        "a quote that opened on line 2 may reach to here; mend the quote"
+    }
+
+
+def test_no_line_is_a_row_that_may_be_inside_of_a_cell_that_is_never_closed(tmp_path: Path) -> None:
+    rows = read(tmp_path, 'user_id,identifier_id,note\nu-1,i-1,"note\nu-9,i-9,x\n\nthe end\nu-2,i-2,b\n')
+    assert pairs(rows) == BOTH[1:]
+    assert faults(rows) == [(2, "broken_quoting"), (3, "broken_quoting"), (5, "broken_quoting")]
+    assert rows[1].cells == ["u-9", "i-9", "x"]  # mended by emptying its _error_code
+    assert rows[2].cells == ["the end"]
+
+
+def test_rows_far_enough_behind_a_broken_quote_are_rows(tmp_path: Path) -> None:
+    lines = [f"u-{number},i-{number},note" for number in range(300)]
+    lines[7], lines[20], lines[250] = 'u-7,i-7,"open', "too,few", "too,few"
+    rows = read(tmp_path, "user_id,identifier_id,note\n" + "\n".join(lines) + "\n")
+    assert [row.line for row in rows] == list(range(2, 302))
+    doubted = [(line, "broken_quoting") for line in range(9, 23)]
+    assert faults(rows) == [*doubted, (252, "wrong_column_count")]
+
+
+def test_a_line_that_is_cut_leaves_no_row_out_of_a_quoted_cell(tmp_path: Path) -> None:
+    long = "x" * (LONGEST_LINE_CHARS + 300_000)
+    for cell in (f"{long}\nu-9,i-9,x\nend", f"one\nu-9,i-9,x\n{long}\nu-8,i-8,x\nend"):
+        rows = read(tmp_path, f'{GOOD}u-3,i-3,"{cell}"\nu-4,i-4,d\n')
+        assert pairs(rows) == [*BOTH, ("u-4", "i-4")]
+        assert [row.line for row in rows] == list(range(2, len(rows) + 2))
 
 
 def test_a_quoted_cell_may_span_blocks(tmp_path: Path) -> None:

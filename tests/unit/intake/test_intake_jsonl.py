@@ -54,6 +54,8 @@ def test_a_key_that_appears_late_ends_in_the_header(tmp_path: Path) -> None:
         ('{"user_id":"u","identifier_id":null}', "missing_identifier_id"),
         ('{"user_id":"","identifier_id":"i"}', "empty_user_id"),
         ('{"user_id":{"a":1},"identifier_id":"i"}', "not_text"),
+        ('{"user_id":"u","user_id":"v","identifier_id":"i"}', "repeated_key"),
+        ('{"user_id":"u","user\\u005fid":"v","identifier_id":"i"}', "repeated_key"),
         ('{"user_id":"u\\u0000","identifier_id":"i"}', "control_character"),
     ],
 )
@@ -62,6 +64,12 @@ def test_a_bad_line_is_invalid_and_stops_no_other(tmp_path: Path, line: str, cod
     _, rows = read(tmp_path, f"{good}\n{line}\n{good}\n")
     assert [row.error_code for row in rows] == ["", code, ""]
     assert rows[1].error_message
+
+
+def test_an_id_inside_of_a_nested_value_repeats_nothing(tmp_path: Path) -> None:
+    line = '{"user_id":"u","identifier_id":"i","was":{"user_id":"\\"","n":' + "9" * 5000 + "}}"
+    _, rows = read(tmp_path, line)
+    assert [(row.user_id, row.error_code) for row in rows] == [("u", "")]
 
 
 def test_undecodable_bytes(tmp_path: Path) -> None:
