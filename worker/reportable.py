@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from worker.model import Outcome, RunState
 
@@ -90,6 +91,7 @@ class RunFacts:
         elapsed_s: Seconds that sessions ran, summed.
         halt_reason: Why the last session halted, or empty.
         sessions: All sessions, oldest first.
+        selection: How the input was read, as text by name: what was said of its columns, for example.
     """
 
     run_id: str
@@ -109,3 +111,4 @@ class RunFacts:
     elapsed_s: float
     halt_reason: str
     sessions: tuple[SessionFacts, ...]
+    selection: Mapping[str, str]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,14 +9,15 @@ import typer
 
 from worker.cli import flags
 from worker.cli.grouped import as_words, grouped
+from worker.hints import DEFAULT_OPERATION, DEFAULT_RUNS, typed_for
 
 if TYPE_CHECKING:
     from worker.compose.options import Steering
     from worker.intake import InputOptions
     from worker.ledger import RunFolder
 
-_RUNS = Path("runs")
-_OPERATION = "unverify-email"
+_RUNS = DEFAULT_RUNS
+_OPERATION = DEFAULT_OPERATION
 
 
 @grouped
@@ -60,15 +60,14 @@ def plan(
     refuse_if_finished(folder, settings)
     amend(folder, settings, show.say)
     show.plan(folder, settings.rate, settings.deadline_s)
-    if dry_run:
-        show.first_calls(folder, chosen)
-    command = _run_command(folder, tenant, runs, steering, yes=yes)
+    calls = {"first_calls": show.first_calls(folder, chosen)} if dry_run else {}
+    command = _run_command(folder, tenant, steering, yes=yes)
     if facts(folder).state is RunState.FINISHED:
         show.finished_before(folder)
     else:
         show.say(f"Carry out  {command}")
     if as_json:
-        show.say_json(show.plan_object(folder) | {"run_command": command})
+        show.say_json(show.plan_object(folder) | calls | {"run_command": command})
 
 
 @grouped
@@ -180,12 +179,8 @@ def _settings(given: flags.Steering) -> Steering:
     )
 
 
-def _run_command(
-    folder: RunFolder, tenant: str | None, runs: Path, steering: flags.Steering, *, yes: bool
-) -> str:
+def _run_command(folder: RunFolder, tenant: str | None, steering: flags.Steering, *, yes: bool) -> str:
     """Return the command that carries a plan out, as it is typed: with what was given and is not the default."""
-    words = ["bulk-unverify", "run", folder.run_id]
-    words += ["--tenant", tenant] if tenant is not None else []
-    words += ["--runs", str(runs)] if runs != _RUNS else []
+    words = ["--tenant", tenant] if tenant is not None else []
     words += as_words(steering)
-    return shlex.join([*words, *(["--yes"] if yes else [])])
+    return typed_for(folder.path, "run", *words, *(["--yes"] if yes else []))

@@ -54,13 +54,14 @@ def carry_out(order: CarryOut) -> None:
         BulkUnverifyError: With a sentence and an exit code; what was done is on disk.
     """
     check_tenant(order.folder, order.tenant)
-    if facts(order.folder).state is RunState.FINISHED and not order.retake:
-        show.finished_before(order.folder)
+    if _is_done(order):
         _conclude(order, last_report(order.folder, accept=order.steering.accept))
     amend(order.folder, order.steering, show.say)
-    show.plan(order.folder, order.steering.rate, order.steering.deadline_s)
+    show.plan(order.folder, order.steering.rate, order.steering.deadline_s, retake=order.retake)
     if order.dry_run:
-        show.first_calls(order.folder, order.tenant)
+        calls = show.first_calls(order.folder, order.tenant)
+        if order.as_json:
+            show.say_json(show.plan_object(order.folder) | {"first_calls": calls})
         raise SystemExit(0)
     key = load_key()
     _confirm(order)
@@ -76,9 +77,27 @@ def carry_out(order: CarryOut) -> None:
     try:
         summary = asyncio.run(run_session(request))
     except BulkUnverifyError:
-        show.resume_hint(order.folder)
+        show.resume_hint(order.folder, order.retake)
         raise
     _conclude(order, summary)
+
+
+def _is_done(order: CarryOut) -> bool:
+    """Return whether there is nothing to send, and say so.
+
+    A `retry` that was halted or interrupted has taken its rows back: it goes on with what is pending.
+    """
+    known = facts(order.folder)
+    if order.retake:
+        again = any(known.outcomes[outcome] for outcome in order.retake)
+        if again or known.state not in (RunState.PLANNED, RunState.FINISHED):
+            return False
+        show.nothing_to_retry(order.folder, order.retake)
+        return True
+    if known.state is RunState.FINISHED:
+        show.finished_before(order.folder)
+        return True
+    return False
 
 
 def _conclude(order: CarryOut, summary: dict[str, object]) -> NoReturn:

@@ -36,6 +36,10 @@ def doctor(
         show.say(f"{'ok  ' if finding.ok else 'BAD '} {finding.subject}: {finding.text}")
     exit_code = 0 if all(finding.ok for finding in findings) else 2
     if as_json:
-        checks = [{"subject": each.subject, "ok": each.ok, "text": each.text} for each in findings]
-        show.say_json({"checks": checks, "exit_code": exit_code})
+        told: dict[str, object] = {
+            "checks": [{"subject": each.subject, "ok": each.ok, "text": each.text} for each in findings],
+            "exit_code": exit_code,
+        }
+        wrong = " ".join(f"{each.subject}: {each.text}" for each in findings if not each.ok)
+        show.say_json(told | ({"error": wrong} if wrong else {}))
     raise SystemExit(exit_code)

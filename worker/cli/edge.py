@@ -9,10 +9,14 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn, ParamSpec, TypeVar
 
+import typer
+
 from worker.errors import BulkUnverifyError
+from worker.hints import DEFAULT_RUNS, typed
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -21,6 +25,23 @@ INTERRUPTED: Final = 130
 _SIGPIPE: Final = 141
 _UNEXPECTED: Final = 70
 """EX_SOFTWARE of sysexits.h: a defect of ours, not of the input."""
+
+
+def answer(app: typer.Typer) -> NoReturn:
+    """Carry out the command line's words and exit; with `--json`, mistakes in them are told as an object too."""
+    try:
+        app(prog_name="bulk-unverify")
+    except SystemExit as leaving:
+        mistake = leaving.__context__  # typer has shown it on standard error
+        if isinstance(mistake, typer.TyperException) and _asks_for_json(sys.argv[1:]):
+            _object(mistake.format_message(), mistake.exit_code)
+        raise
+    raise SystemExit(0)
+
+
+def _asks_for_json(words: list[str]) -> bool:
+    flags = words[: words.index("--")] if "--" in words else words
+    return "--json" in flags
 
 
 def guarded(command: Callable[P, R]) -> Callable[P, R]:
@@ -45,9 +66,11 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except Exception as error:  # noqa: BLE001 - the last resort: a defect is told without a traceback
             where = traceback.extract_tb(error.__traceback__)[-1]
             place = f"{where.filename.rsplit('/', 1)[-1]}:{where.lineno}"
+            runs = kwargs.get("runs")
+            look = typed("status", runs_dir=runs if isinstance(runs, Path) else DEFAULT_RUNS)
             fail(
                 f"Internal error ({type(error).__name__} at {place}). This is a defect of bulk-unverify."
-                " What is on disk is complete: look at it with `bulk-unverify status`, and resume by running again.",
+                f" What is on disk is complete: look at it with `{look}`, and resume by running again.",
                 _UNEXPECTED,
                 as_json=bool(kwargs.get("as_json")),
             )
@@ -86,6 +109,11 @@ def fail(message: str, exit_code: int, *, as_json: bool = False) -> NoReturn:
     """Say what went wrong and exit; with `as_json` also as an object on standard output."""
     sys.stderr.write(f"bulk-unverify: {message}\n")
     if as_json:
+        _object(message, exit_code)
+    raise SystemExit(exit_code)
+
+
+def _object(message: str, exit_code: int) -> None:
+    with contextlib.suppress(BrokenPipeError):  # whoever does not read it has the exit code
         sys.stdout.write(json.dumps({"error": message, "exit_code": exit_code}) + "\n")
         sys.stdout.flush()
-    raise SystemExit(exit_code)

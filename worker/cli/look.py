@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from worker.cli import flags
+
+if TYPE_CHECKING:
+    from worker.ledger import RunFolder
 
 _RUNS = Path("runs")
 
@@ -22,7 +25,7 @@ def status(
 ) -> None:
     """Show how one run stands, or all of them."""
     from worker.cli import show
-    from worker.ledger import RunFolder, facts
+    from worker.ledger import RunFolder
 
     if name is not None:
         folder = RunFolder.open(runs, name)
@@ -32,13 +35,31 @@ def status(
             show.status(folder)
         return
     folders = RunFolder.all(runs)
-    if as_json:
-        show.say_json({"runs": [show.plan_object(folder) for folder in folders]})
-        return
-    for folder in folders:
-        show.say(show.status_line(facts(folder)))
     if not folders:
         show.say(f"There are no runs in {runs}.")
+    _show_all(folders, as_json=as_json)
+
+
+def _show_all(folders: list[RunFolder], *, as_json: bool) -> None:
+    """Show every run, and one with a broken ledger with its trouble; exits 3 if there is such a one."""
+    from worker.cli import show
+    from worker.errors import LedgerError
+    from worker.ledger import facts
+
+    told: list[dict[str, object]] = []
+    exit_code = 0
+    for folder in folders:
+        try:
+            line = show.status_line(facts(folder))
+            told.append(show.plan_object(folder))
+        except LedgerError as error:
+            line, exit_code = f"{folder.run_id}  broken       {error}", error.exit_code
+            told.append({"run_id": folder.run_id, "run_dir": str(folder.path), "error": str(error)})
+        if not as_json:
+            show.say(line)
+    if as_json:
+        show.say_json({"runs": told, "exit_code": exit_code})
+    raise SystemExit(exit_code)
 
 
 def report(

@@ -70,18 +70,22 @@ def _frame(view: View) -> Group:
     head.add_column(no_wrap=True)
     head.add_row(
         ProgressBar(total=max(view.rows, 1), completed=done),
-        Text(f"{done:,}/{view.rows:,}  {view.rows_per_s:.1f} rows/s  {_eta(view)}"),
+        Text(f"{done:,}/{view.rows:,}  {view.rows_per_s:.1f} rows/s{_left(view)}"),
     )
     counts = "  ".join(f"{outcome} {count:,}" for outcome, count in view.outcomes.items() if count)
     return Group(Text(f"{view.tenant}  {view.run_id}", style="bold"), head, Text(_pace(view)), Text(counts))
 
 
 def _eta(view: View) -> str:
-    return "ETA unknown" if view.eta_s is None else f"ETA {format_duration(view.eta_s)}"
+    return "unknown" if view.eta_s is None else format_duration(view.eta_s)
+
+
+def _left(view: View) -> str:
+    return f"  ETA {_eta(view)}" if view.outcomes[Outcome.PENDING] else ""
 
 
 def _pace(view: View) -> str:
     if view.pace is None:
         return "starting"
-    rate = "unlimited" if view.pace.rate_per_s is None else f"{view.pace.rate_per_s:.4g}/s"
-    return f"rate {rate} ({view.pace.why}), {view.pace.in_flight} in flight"
+    rate = "unlimited" if view.pace.rate_per_s is None else f"at most {view.pace.rate_per_s:.4g}/s"
+    return f"{rate} ({view.pace.why}), {view.pace.in_flight} in flight"

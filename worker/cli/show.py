@@ -6,8 +6,9 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+from worker.hints import typed_for
 from worker.ledger import facts, foreseen
-from worker.model import Outcome
+from worker.model import RETRYABLE, Outcome
 from worker.report.advice import lines
 from worker.units import format_duration
 
@@ -32,15 +33,24 @@ def say_json(value: dict[str, object]) -> None:
     sys.stdout.flush()
 
 
-def plan(folder: RunFolder, rate: RatePlan, deadline_s: float | None) -> None:
-    """Show what a run will do: rows, users, duplicates, invalid ones, excluded ones, how long it takes."""
+def plan(
+    folder: RunFolder, rate: RatePlan, deadline_s: float | None, *, retake: frozenset[Outcome] = frozenset()
+) -> None:
+    """Show what a run will do: rows, users, duplicates, invalid ones, excluded ones, how long it takes.
+
+    Rows with an outcome of `retake` are to be called again.
+    """
     planned, known = folder.plan_summary(), facts(folder)
     outcomes = foreseen(folder)
+    again = {outcome: count for outcome, count in outcomes.items() if count and outcome in retake}
+    calls, done = outcomes[Outcome.PENDING] + sum(again.values()), _done_before(outcomes, retake)
     say(f"Run        {folder.run_id}  ({folder.path})")
     say(f"Tenant     {known.tenant}")
     say(f"Operation  {known.operation}")
     say(f"Input      {known.input_name}: {known.rows:,} rows, {planned.users:,} distinct users to call")
-    say(f"To call    {outcomes[Outcome.PENDING]:,} rows; {_done_before(outcomes):,} are done already")
+    say(f"To call    {calls:,} rows; {done:,} are done already")
+    if retake:
+        say(f"Again      {', '.join(f'{count:,} {outcome}' for outcome, count in again.items()) or 'none'}")
     say(
         f"Left out   {outcomes[Outcome.DUPLICATE]:,} duplicate, {outcomes[Outcome.INVALID]:,} invalid,"
         f" {outcomes[Outcome.EXCLUDED]:,} excluded"
@@ -53,7 +63,7 @@ def plan(folder: RunFolder, rate: RatePlan, deadline_s: float | None) -> None:
         say(
             f"Warning    {planned.edge_whitespace:,} rows hold an id with white space at its edge, sent as is"
         )
-    say(f"Rate       {rate}; {_expected(outcomes[Outcome.PENDING], rate, deadline_s)}")
+    say(f"Rate       {rate}; {_expected(calls, rate, deadline_s)}")
 
 
 def plan_object(folder: RunFolder) -> dict[str, object]:
@@ -75,30 +85,44 @@ def plan_object(folder: RunFolder) -> dict[str, object]:
     }
 
 
-def first_calls(folder: RunFolder, tenant: Tenant) -> None:
-    """Show the first requests that a run would make."""
+def first_calls(folder: RunFolder, tenant: Tenant) -> list[dict[str, object]]:
+    """Show the first requests that a run would make, and return them for JSON."""
     from jobs.catalog import OPERATIONS
     from worker.ledger import first_pending
 
     operation = OPERATIONS[facts(folder).operation]
+    calls: list[dict[str, object]] = [
+        {"row": row.number, "method": call.method, "url": f"{tenant.base_url}{call.path}"}
+        for row in first_pending(folder, _FIRST_CALLS)
+        for call in (operation.call(row),)
+    ]
     say("First calls (not sent):")
-    for row in first_pending(folder, _FIRST_CALLS):
-        call = operation.call(row)
-        say(f"  row {row.number}: {call.method} {tenant.base_url}{call.path}")
-    say(f"Dry run: nothing was sent. `bulk-unverify run {folder.run_id}` takes this very plan.")
+    for call in calls:
+        say(f"  row {call['row']}: {call['method']} {call['url']}")
+    say(f"Dry run: nothing was sent. `{typed_for(folder.path, 'run')}` takes this very plan.")
+    return calls
 
 
 def finished_before(folder: RunFolder) -> None:
     """Say that a run is finished and what can be done with it."""
     say(
         f"Run {folder.run_id} of this input is finished: nothing is sent. To send failed rows again:"
-        f" `bulk-unverify retry {folder.run_id}`. To do all of it once more: `--again`."
+        f" `{typed_for(folder.path, 'retry')}`. To do all of it once more: run its file with `--again`."
     )
 
 
-def resume_hint(folder: RunFolder) -> None:
+def nothing_to_retry(folder: RunFolder, retake: frozenset[Outcome]) -> None:
+    """Say that no row goes again."""
+    say(f"No row of run {folder.run_id} is {' or '.join(sorted(retake))}: nothing is sent.")
+
+
+def resume_hint(folder: RunFolder, retake: frozenset[Outcome]) -> None:
     """Say how to go on after an error."""
-    say(f"Once what is said below is mended, resume with: bulk-unverify run {folder.run_id}")
+    command = typed_for(folder.path, "run")
+    if retake:
+        only = () if retake == RETRYABLE else ("--only", ",".join(sorted(retake)))
+        command = typed_for(folder.path, "retry", *only)
+    say(f"Once what is said below is mended, resume with: {command}")
 
 
 def summary(folder: RunFolder, told: dict[str, object], *, as_json: bool) -> None:
@@ -122,9 +146,9 @@ def status_line(known: RunFacts) -> str:
     return f"{known.run_id}  {known.state:<11}  {done:,}/{known.rows:,}  {known.operation} on {known.tenant}"
 
 
-def _done_before(outcomes: dict[Outcome, int]) -> int:
-    never_called = (Outcome.PENDING, Outcome.INVALID, Outcome.DUPLICATE, Outcome.EXCLUDED)
-    return sum(count for outcome, count in outcomes.items() if outcome not in never_called)
+def _done_before(outcomes: dict[Outcome, int], retake: frozenset[Outcome]) -> int:
+    not_done = {Outcome.PENDING, Outcome.INVALID, Outcome.DUPLICATE, Outcome.EXCLUDED} | retake
+    return sum(count for outcome, count in outcomes.items() if outcome not in not_done)
 
 
 def _expected(calls: int, rate: RatePlan, deadline_s: float | None) -> str:

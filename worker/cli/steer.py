@@ -45,13 +45,14 @@ def _post(runs: Path, name: str, command: str, value: str = "") -> None:
     from worker.cli import show
     from worker.compose.planning import operator
     from worker.errors import UsageError
+    from worker.hints import typed_for
     from worker.ledger import Command, RunFolder, post_command
 
     folder = RunFolder.open(runs, name)
     if not folder.owned:
         raise UsageError(
             f"Nobody is working on run {folder.run_id} now, so there is nothing to steer. Its state:"
-            f" `bulk-unverify status {folder.run_id}`."
+            f" `{typed_for(folder.path, 'status')}`."
         )
     post_command(
         folder.inbox, Command.model_validate({"name": command, "rate": value, "operator": operator()})

@@ -9,6 +9,7 @@ from worker.compose.options import Steering
 from worker.compose.planning import storable
 from worker.compose.reporting import report
 from worker.errors import InputError, UsageError
+from worker.hints import typed_for
 from worker.intake import load_protected
 from worker.ledger import RunFolder, add, facts
 from worker.model import RunState
@@ -53,8 +54,8 @@ def refuse_if_finished(folder: RunFolder, steering: Steering) -> None:
     if flags and facts(folder).state is RunState.FINISHED:
         raise UsageError(
             f"Run {folder.run_id} of this input is finished, so {flags} would change nothing in it. To send"
-            f" failed rows again: `bulk-unverify retry {folder.run_id}`, which takes both. To do all of it once"
-            " more: --again."
+            f" failed rows again: `{typed_for(folder.path, 'retry')}`, which takes both. To do all of it once more:"
+            " run its file with --again."
         )
 
 

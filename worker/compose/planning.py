@@ -18,6 +18,7 @@ from typing import Final
 from jobs.catalog import OPERATIONS
 from worker.connection import Tenant
 from worker.errors import InputError, UsageError
+from worker.hints import typed_for
 from worker.intake import InputOptions, digest, is_stream, load_protected, open_table, spooled
 from worker.ledger import Binding, PlanDraft, RunFolder, remove_stale_drafts
 
@@ -102,7 +103,7 @@ def _find(runs_dir: Path, binding: Binding) -> RunFolder | None:
     flags = " and ".join(map(_flag, differing))
     raise UsageError(
         f"This input is planned already, as run {folder.run_id}, with {flags} otherwise than now. A second plan"
-        f" would call its rows a second time: use that run (`bulk-unverify run {folder.run_id}`), or give"
+        f" would call its rows a second time: use that run (`{typed_for(folder.path, 'run')}`), or give"
         " --again for a new one."
     )
 

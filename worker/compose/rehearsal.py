@@ -40,7 +40,8 @@ class Stage:
 
     def received(self) -> int:
         """Return how many requests the sandbox counted."""
-        with urllib.request.urlopen(f"{self.domain}/_sandbox/record") as answer:  # noqa: S310 - our own sandbox
+        directly = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatever HTTP_PROXY says
+        with directly.open(f"{self.domain}/_sandbox/record") as answer:
             return int(json.load(answer)["requests"])
 
 

@@ -20,7 +20,7 @@ from worker.compose.reporting import report
 from worker.compose.stopping import Stop, StopRequest, heed_signals
 from worker.compose.watch import Bounds, ProtectedLists, Watch
 from worker.connection import ApiKey, Tenant
-from worker.errors import BulkUnverifyError, ConfigurationError
+from worker.errors import BulkUnverifyError, ConfigurationError, LedgerError
 from worker.guard import Guard, Halt, HaltKind
 from worker.ledger import RunFolder, RunLedger, facts, take_commands, tenant_lock
 from worker.model import Outcome, RunState
@@ -90,16 +90,19 @@ async def _work(request: SessionRequest) -> None:
             session = _Session(request, ledger, monitor, protected, log)
             try:
                 await session.work()
-            except* BulkUnverifyError as group:
-                error = _innermost(group)
-                log.warning("session_broke", error=str(error))
-                raise error from None
+            except BaseException as error:  # noqa: BLE001 - whatever ended it, and it goes on as it was
+                cause = _cause(error)
+                await session.end_broken(cause)
+                raise cause from None
 
 
-def _innermost(group: BaseException) -> BaseException:
-    while isinstance(group, BaseExceptionGroup):
-        group = group.exceptions[0]
-    return group
+def _cause(error: BaseException) -> BaseException:
+    """Return what is to be told of an error: of several at once, one that has a sentence for people."""
+    if isinstance(error, BaseExceptionGroup):
+        error = error.subgroup(BulkUnverifyError) or error
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -129,8 +132,25 @@ class _Session:
             bounds = Bounds(steering.deadline_s, steering.outage_patience_s)
             watch = Watch(self.request.folder, self.ledger, pacer, stopping, bounds, self.protected, self.log)
             with heed_signals(stopping, self.request.say):
-                await _beside(pipeline.run(), watch.run(), self.request.present(self.monitor))
+                await _beside(pipeline.run(), watch.run(), self._show())
         await self._end(pipeline, stopping.stop)
+
+    async def end_broken(self, error: BaseException) -> None:
+        """Record that the session ended by an error, as far as the ledger still can.
+
+        One that takes nothing any more has an open session; `status` then says that the process was killed.
+        """
+        stop = _stop_for(error)
+        self.log.warning("session_broke", state=str(stop.state), reason=stop.reason)
+        with contextlib.suppress(LedgerError):
+            await self.ledger.end_session(stop.state, stop.reason)
+
+    async def _show(self) -> None:
+        """Show the session until it ends; what goes wrong in showing it ends only that."""
+        try:
+            await self.request.present(self.monitor)
+        except Exception:
+            self.log.exception("not_shown_any_more")
 
     def _pipeline(self, pacer: AsyncPacer, transport: AiohttpTransport) -> Pipeline:
         steering = self.request.steering
@@ -162,6 +182,14 @@ class _Session:
         self.log.info("session_ended", state=str(stop.state), reason=stop.reason, pending=pending)
         if halt is not None and halt.kind is HaltKind.CONFIGURATION:
             raise ConfigurationError(halt.reason)
+
+
+def _stop_for(error: BaseException) -> Stop:
+    if isinstance(error, BulkUnverifyError):
+        return Stop(RunState.HALTED, str(error))
+    if isinstance(error, asyncio.CancelledError | KeyboardInterrupt):
+        return Stop(RunState.INTERRUPTED, "interrupted")
+    return Stop(RunState.HALTED, f"a defect of bulk-unverify ({type(error).__name__})")
 
 
 async def _beside(main: Coroutine[Any, Any, None], *others: Coroutine[Any, Any, None]) -> None:

@@ -90,6 +90,7 @@ def facts(folder: RunFolder) -> RunFacts:
             elapsed_s=elapsed_s,
             halt_reason="" if last is None else last.halt_reason,
             sessions=sessions,
+            selection=json.loads(meta["selection"]),
         )
 
 

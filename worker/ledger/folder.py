@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from worker.errors import BulkUnverifyError, UsageError
+from worker.hints import typed_for
 from worker.ledger.locks import FileLock, is_held
 from worker.ledger.schema import broken, connect
 
@@ -129,8 +130,8 @@ class RunFolder:
         return FileLock(
             self.path / "lock",
             note="",
-            busy=f"Run {self.run_id} is being worked on by {{holder}}. Watch it with `bulk-unverify status"
-            f" {self.run_id}`, steer it with pause, continue, rate or cancel.",
+            busy=f"Run {self.run_id} is being worked on by {{holder}}. Watch it with"
+            f" `{typed_for(self.path, 'status')}`, steer it with pause, continue, rate or cancel.",
         )
 
     def rest(self) -> None:

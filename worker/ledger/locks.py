@@ -55,7 +55,7 @@ class FileLock:
             if not self._take():
                 holder = self._holder()
                 self._close()
-                raise RunBusyError(self._busy.format(holder=holder))
+                raise RunBusyError(self._busy.replace("{holder}", holder))
         except OSError as error:
             self._close()
             raise UsageError(f"Cannot use the lock {self._path}: {error.strerror}.") from error

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from pathlib import Path
-from typing import Final
 
+from worker.hints import DEFAULT_OPERATION, typed, typed_for
 from worker.model import RETRYABLE, Outcome, RunState
 from worker.report.summary import every_outcome, reconciliation
 from worker.reportable import RunFacts
 from worker.units import format_duration
-
-_DEFAULT_RUNS: Final = Path("runs")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -34,15 +31,14 @@ def next_steps(facts: RunFacts, run_dir: Path) -> list[Step]:
         steps.append(
             Step(
                 f"Send {again:,} exhausted, unconfirmed or refused rows again:",
-                _command("retry", facts, run_dir),
+                typed_for(run_dir, "retry"),
             )
         )
     if outcomes[Outcome.INVALID]:
-        failed = shlex.quote(str(run_dir / "failed.csv"))
         steps.append(
             Step(
                 f"Mend the {outcomes[Outcome.INVALID]:,} invalid rows in failed.csv, then run that file:",
-                f"bulk-unverify run {failed}",
+                _run_failed(facts, run_dir),
             )
         )
     return steps
@@ -53,7 +49,7 @@ def lines(facts: RunFacts, run_dir: Path) -> list[str]:
     shown = [
         f"Run {facts.run_id}: {facts.state}",
         f"{facts.operation} on {facts.tenant}" + (f", because: {facts.reason}" if facts.reason else ""),
-        *([f"Halted: {facts.halt_reason}"] if facts.halt_reason else []),
+        *([f"{_stopped(facts.state)}: {facts.halt_reason}"] if facts.halt_reason else []),
         *(
             f"  {outcome:<12} {count:>12,}"
             for outcome, count in every_outcome(facts.outcomes).items()
@@ -68,11 +64,22 @@ def lines(facts: RunFacts, run_dir: Path) -> list[str]:
 
 def _resume(facts: RunFacts, run_dir: Path, pending: int) -> Step:
     if facts.state is RunState.PLANNED:
-        return Step(f"Start the run of {pending:,} rows:", _command("run", facts, run_dir))
+        return Step(f"Start the run of {pending:,} rows:", typed_for(run_dir, "run"))
     cause = "Remove the cause, then resume" if facts.state is RunState.HALTED else "Resume"
-    return Step(f"{cause} the {pending:,} pending rows:", _command("run", facts, run_dir))
+    return Step(f"{cause} the {pending:,} pending rows:", typed_for(run_dir, "run"))
 
 
-def _command(verb: str, facts: RunFacts, run_dir: Path) -> str:
-    folder = "" if run_dir.parent == _DEFAULT_RUNS else f" --runs {shlex.quote(str(run_dir.parent))}"
-    return f"bulk-unverify {verb} {shlex.quote(facts.run_id)}{folder}"
+def _stopped(state: RunState) -> str:
+    return "Halted" if state is RunState.HALTED else "Stopped"
+
+
+def _run_failed(facts: RunFacts, run_dir: Path) -> str:
+    """Return the command that feeds `failed.csv` back in: the same operation on the same columns."""
+    words = [str(run_dir / "failed.csv")]
+    if facts.operation != DEFAULT_OPERATION:
+        words += ["--operation", facts.operation]
+    if facts.selection.get("header") != "False":  # else the report named the columns, by their usual names
+        for column in ("user_column", "identifier_column"):
+            if column in facts.selection:
+                words += [f"--{column.replace('_', '-')}", facts.selection[column]]
+    return typed("run", *words, runs_dir=run_dir.parent)

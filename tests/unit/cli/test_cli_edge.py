@@ -155,6 +155,14 @@ def test_a_defect_is_told_by_kind_and_place_without_what_it_held(capsys: Capture
     assert "Traceback" not in err
 
 
+def test_a_defect_names_the_folder_of_runs_that_was_given(capsys: Captured) -> None:
+    def command(*, runs: Path) -> None:
+        raise ValueError
+
+    assert ended(guarded(command), runs=Path("other runs")) == 70
+    assert "`bulk-unverify status --runs 'other runs'`" in capsys.readouterr().err
+
+
 def test_a_defect_is_told_as_json_too(capsys: Captured) -> None:
     assert ended(raising(ValueError("x")), as_json=True) == 70
     out, err = capsys.readouterr()

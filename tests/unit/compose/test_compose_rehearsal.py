@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,18 @@ def test_a_rehearsal_that_breaks_leaves_no_sandbox_behind(tmp_path: Path) -> Non
         rehearse()
     with pytest.raises(urllib.error.URLError):
         stages[0].received()
+
+
+def test_the_stage_is_asked_directly_whatever_proxy_the_environment_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(urllib.request, "_opener", None)  # it keeps the proxies of its first use
+    with staged_sandbox(tmp_path, 100) as stage:
+        assert stage.received() == 0
 
 
 def test_a_key_of_the_environments_is_the_stages_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -224,7 +224,7 @@ def test_no_disguise_of_the_key_reaches_the_log(
             log.info(whole)
     for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
         event = json.loads(line)
-        del event["timestamp"]
+        event.pop("timestamp", None)  # has another name where the key is a part of that one
         assert "[redacted]" in line
         for told in _leaves(event):
             assert key.lower() not in told.lower()

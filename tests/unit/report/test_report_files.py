@@ -52,7 +52,7 @@ def facts_of(rows: list[ReportRow], **changes: object) -> RunFacts:
         "reason": HOSTILE, "operator": HOSTILE, "input_name": HOSTILE, "input_sha256": "ab", "header": HEADER,
         "planned_at": T0, "rows": len(rows), "outcomes": outcomes, "calls": 13, "retries": 8,
         "elapsed_s": 60.0,
-        "halt_reason": HOSTILE, "sessions": (session,),
+        "halt_reason": HOSTILE, "sessions": (session,), "selection": {},
     }  # fmt: skip
     return RunFacts(**(values | changes))  # type: ignore[arg-type]  # a test's own table of values
 

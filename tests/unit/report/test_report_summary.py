@@ -14,7 +14,7 @@ NOBODY = dict.fromkeys(Outcome, 0)
 FACTS = RunFacts(
     "r-1", RunState.FINISHED, "unverify-email", "acme.example", "", "ops@host", "in.csv", "ab",
     ("user_id", "identifier_id"), 0.0, 3, NOBODY | {Outcome.SUCCEEDED: 2, Outcome.NOT_FOUND: 1}, 3,
-    0, 1.0, "", (),
+    0, 1.0, "", (), {},
 )  # fmt: skip
 
 
@@ -67,3 +67,28 @@ def test_advice_names_commands_that_can_be_pasted() -> None:
     refused = dataclasses.replace(FACTS, outcomes={Outcome.REFUSED: 2, Outcome.INVALID: 1})
     commands = [step.command for step in next_steps(refused, Path("runs/r-1"))]
     assert commands == ["bulk-unverify retry r-1", "bulk-unverify run runs/r-1/failed.csv"]
+
+
+def test_a_failed_file_is_fed_back_as_what_it_was(tmp_path: Path) -> None:
+    """The same operation on the same columns, beside the run that it came from."""
+    selection = {"user_column": "who am", "identifier_column": "what", "header": "True", "delimiter": ";"}
+    verifying = dataclasses.replace(
+        FACTS, outcomes={Outcome.INVALID: 1}, operation="verify-email", selection=selection
+    )
+    [step] = next_steps(verifying, Path("night/r-1"))
+    assert step.command == (
+        "bulk-unverify run night/r-1/failed.csv --operation verify-email --user-column 'who am'"
+        " --identifier-column what --runs night"
+    )
+
+
+def test_a_failed_file_of_a_batch_without_header_has_one(tmp_path: Path) -> None:
+    numbered = {"user_column": "2", "identifier_column": "1", "header": "False"}
+    facts = dataclasses.replace(FACTS, outcomes={Outcome.INVALID: 1}, selection=numbered)
+    [step] = next_steps(facts, Path("runs/r-1"))
+    assert step.command == "bulk-unverify run runs/r-1/failed.csv"
+
+
+def test_only_a_halt_is_called_one() -> None:
+    interrupted = dataclasses.replace(FACTS, state=RunState.INTERRUPTED, halt_reason="interrupted by SIGINT")
+    assert "Stopped: interrupted by SIGINT" in lines(interrupted, Path("runs/r-1"))
