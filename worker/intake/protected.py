@@ -17,13 +17,12 @@ from worker.intake.spool import is_stream
 from worker.intake.stored import open_stored
 from worker.intake.table import open_table
 from worker.intake.text import is_damaged
+from worker.model import EDGES
 
 _COMMENT: Final = "#"
 _QUOTE: Final = '"'
 _UNCLEAR: Final = frozenset({"not_text", "repeated_key", "undecodable"})
 """Faults of an object that leave open which id it means."""
-_INVISIBLE: Final = "\ufeff\u200b\u2060"
-"""Byte order marks of files that were joined, and spaces without a width."""
 
 
 def load_protected(path: Path) -> frozenset[str]:
@@ -82,7 +81,7 @@ def _forms(ids: Iterable[str]) -> Iterator[str]:
     for id_ in ids:
         if id_.strip():
             yield id_
-            yield id_.strip().strip(_INVISIBLE).strip() or id_
+            yield id_.strip(EDGES) or id_
 
 
 def _object_ids(path: Path) -> list[str]:

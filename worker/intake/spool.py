@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import stat
 import sys
@@ -16,6 +17,7 @@ from worker.intake.stored import PLAIN_CHUNK_BYTES, unreadable
 
 _STDIN: Final = frozenset({"-", "/dev/stdin"})
 _PREFIX: Final = ".spooled-"
+_SUFFIX: Final = ".input"
 
 
 def is_stream(path: Path) -> bool:
@@ -37,15 +39,15 @@ def spooled(path: Path, directory: Path) -> Iterator[Path]:
         InputError: The stream cannot be read, is a device that never ends, or cannot be written down.
     """
     name = "Standard input" if str(path) in _STDIN else str(path)
-    with _opened(path, name) as stream:
-        _refuse_device(stream, name)
-        kept = _kept(stream, directory, name)
-    try:
-        yield kept
-    except InputError as error:  # the copy's name says nothing, and is gone when the sentence is read
-        raise InputError(str(error).replace(str(kept), name)) from None
-    finally:
-        kept.unlink(missing_ok=True)
+    with contextlib.ExitStack() as held:
+        with _opened(path, name) as stream:
+            _refuse_device(stream, name)
+            file = held.enter_context(_private_file(directory, name))
+            _kept(stream, name, file)
+        try:
+            yield Path(file.name)
+        except InputError as error:  # the copy's name says nothing, and is gone when the sentence is read
+            raise InputError(str(error).replace(file.name, name)) from None
 
 
 @contextlib.contextmanager
@@ -71,22 +73,52 @@ def _refuse_device(stream: BinaryIO, name: str) -> None:
         raise InputError(f"{name} is a device, which may never end: give a file or a pipe.")
 
 
-def _kept(stream: BinaryIO, directory: Path, name: str) -> Path:
-    """Copy `stream` to a new file and return its path; a copy that fails leaves nothing behind."""
+def _kept(stream: BinaryIO, name: str, file: BinaryIO) -> None:
+    """Copy `stream` to `file`."""
+    try:
+        file.writelines(_chunks(stream, name))
+        file.flush()
+    except OSError as error:
+        raise InputError(_no_room(name, Path(file.name).parent, error)) from error
+
+
+@contextlib.contextmanager
+def _private_file(directory: Path, name: str) -> Iterator[BinaryIO]:
+    """Make a file that goes when the block ends; its lock keeps `_remove_stale` off it."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(prefix=_PREFIX, suffix=".input", dir=directory)
-        with contextlib.ExitStack() as undo:
-            undo.callback(Path(draft).unlink, missing_ok=True)
-            with os.fdopen(handle, "wb") as file:
-                for chunk in _chunks(stream, name):
-                    file.write(chunk)
-            undo.pop_all()
-        return Path(draft)
+        _remove_stale(directory)
+        file = _locked_file(directory)
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"{name} could not be kept in {directory} ({error}): make room there, or give a file."
-        ) from error
+        raise InputError(_no_room(name, directory, error)) from error
+    with file:
+        try:
+            yield file
+        finally:
+            Path(file.name).unlink(missing_ok=True)
+
+
+def _locked_file(directory: Path) -> BinaryIO:
+    while True:
+        handle, path = tempfile.mkstemp(prefix=_PREFIX, suffix=_SUFFIX, dir=directory)
+        os.close(handle)
+        file = Path(path).open("wb")  # noqa: SIM115 - whoever asked for it closes it
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:  # else another process took it for stale, before it was locked
+            return file
+        file.close()
+
+
+def _remove_stale(directory: Path) -> None:
+    """Remove the copies of processes that were killed: nobody holds their lock."""
+    for path in directory.glob(f"{_PREFIX}*{_SUFFIX}"):
+        with contextlib.suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+
+
+def _no_room(name: str, directory: Path, error: Exception) -> str:
+    return f"{name} could not be kept in {directory} ({error}): make room there, or give a file."
 
 
 def _chunks(stream: BinaryIO, name: str) -> Iterator[bytes]:

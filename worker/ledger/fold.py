@@ -12,6 +12,7 @@ import msgspec
 
 from worker.errors import LedgerError
 from worker.ledger.folder import RunFolder
+from worker.ledger.protection import IS_PROTECTED, is_protected
 from worker.ledger.schema import broken, connect
 from worker.ledger.steps import next_pending
 from worker.model import Outcome, Row, RunState
@@ -43,9 +44,9 @@ _STRAY: Final = (
 )
 
 _BARRED: Final = (
-    "SELECT count(*) FROM rows LEFT JOIN outcomes ON outcomes.row = rows.row"
+    "SELECT count(*) FROM rows LEFT JOIN outcomes ON outcomes.row = rows.row"  # noqa: S608 - a constant
     " WHERE EXISTS (SELECT 1 FROM protected) AND planned IS NULL AND outcomes.row IS NULL"
-    " AND (user_id IN (SELECT id FROM protected) OR identifier_id IN (SELECT id FROM protected))"
+    f" AND {IS_PROTECTED}"
 )
 _UNKNOWN: Final = (
     "SELECT (SELECT count(*) FROM rows WHERE planned NOT IN ('invalid', 'duplicate', 'excluded'))"
@@ -238,5 +239,5 @@ def first_pending(folder: RunFolder, limit: int) -> list[Row]:
             if not rows:
                 break
             after = rows[-1].number
-            found += (row for row in rows if protected.isdisjoint((row.user_id, row.identifier_id)))
+            found += (row for row in rows if not is_protected(row, protected))
     return found[:limit]

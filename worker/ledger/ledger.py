@@ -11,6 +11,7 @@ from typing import Final, Self
 
 from worker.ledger import steps
 from worker.ledger.folder import RunFolder
+from worker.ledger.protection import is_protected
 from worker.ledger.schema import broken, connect
 from worker.ledger.writer import LedgerWriter
 from worker.model import Outcome, Result, Row, RunState, Unfinished
@@ -176,7 +177,7 @@ class RunLedger:
 
     def allows(self, row: Row) -> bool:
         """Return whether `row` may be called: neither of its ids is on the protected list by now."""
-        return row.user_id not in self._protected and row.identifier_id not in self._protected
+        return not is_protected(row, self._protected)
 
     def record(self, result: Result) -> None:
         """Take `result` for the next group commit; does not wait."""

@@ -20,6 +20,7 @@ from worker.ledger.additions import as_value
 from worker.ledger.folder import LEDGER, LISTS, Binding, RunFolder
 from worker.ledger.inserts import insert
 from worker.ledger.locks import FileLock, alone_in, is_held
+from worker.ledger.protection import IS_PROTECTED
 from worker.ledger.schema import TABLES, VERSION, broken
 from worker.model import InputRow, Outcome
 
@@ -31,9 +32,9 @@ _BATCH: Final = 4096
 _GOOD: Final = "rows (row, line, user_id, identifier_id, cells)"
 _INVALID: Final = "rows (row, line, user_id, identifier_id, cells, planned, error_code, error_message)"
 _EXCLUDE: Final = (
-    "UPDATE rows SET planned = 'excluded', error_code = 'protected', error_message = 'on the protected list'"
-    " WHERE planned IS NULL AND (user_id IN (SELECT id FROM protected)"
-    " OR identifier_id IN (SELECT id FROM protected))"
+    "UPDATE rows SET planned = 'excluded', error_code = 'protected',"  # noqa: S608 - a constant
+    " error_message = 'on the protected list'"
+    f" WHERE planned IS NULL AND {IS_PROTECTED}"
 )
 _SEVERAL: Final = (
     "CREATE TABLE several (user_id TEXT PRIMARY KEY, rows INTEGER NOT NULL) WITHOUT ROWID",

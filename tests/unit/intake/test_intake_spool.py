@@ -116,3 +116,18 @@ def test_a_stream_that_cannot_be_read_or_kept(tmp_path: Path, monkeypatch: pytes
         spooled(Path("-"), tmp_path).__enter__()
     with pytest.raises(InputError, match="does not exist"):
         spooled(tmp_path / "none", tmp_path).__enter__()
+
+
+def test_copies_of_killed_processes_are_removed_and_those_in_use_stay(tmp_path: Path) -> None:
+    left_behind = tmp_path / ".spooled-of-a-killed-one.input"
+    left_behind.touch()
+    (tmp_path / "first").mkdir()
+    (tmp_path / "second").mkdir()
+    runs = tmp_path
+    with (
+        spooled(pipe(tmp_path / "first", GOOD), runs) as first,
+        spooled(pipe(tmp_path / "second", GOOD), runs) as second,
+    ):
+        assert not left_behind.exists()
+        assert first != second
+        assert first.read_bytes() == second.read_bytes() == GOOD
