@@ -77,16 +77,22 @@ class EmailVerification:
         return self._judge_user(row, reply, user)
 
     def _judge_user(self, row: Row, answer: Answer, user: _User) -> Verdict:
-        shown = [email.verified for email in user.emails or () if email.id == row.identifier_id]
+        shown: list[bool | None] = []
+        left = 0
+        for email in user.emails or ():
+            left += email.verified is True
+            if email.id == row.identifier_id:
+                shown.append(email.verified)
         if not shown:
             return unconfirmed(
                 answer, "identifier_missing", "the user document does not hold this identifier"
             )
-        if any(verified is not self.verified for verified in shown):
+        if shown != [self.verified] * len(shown):
             words = {True: "verified", False: "unverified", None: "neither verified nor unverified"}
             told = " and as ".join(words[verified] for verified in dict.fromkeys(shown))
             return unconfirmed(answer, "not_changed", f"the user document shows the e-mail as {told}")
-        left = _verified(user.emails) + _verified(user.phone_numbers)
+        for phone in user.phone_numbers or ():
+            left += phone.verified is True
         return Verdict(
             Decision.FINAL,
             Outcome.SUCCEEDED,
@@ -94,10 +100,6 @@ class EmailVerification:
             verified_contacts_left=left,
             lockout_risk=not (left or user.passkeys or user.external_providers or user.has_password),
         )
-
-
-def _verified(contacts: list[_Contact] | None) -> int:
-    return sum(contact.verified is True for contact in contacts) if contacts else 0
 
 
 def _segment(id_: str) -> str:

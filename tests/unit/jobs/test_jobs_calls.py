@@ -11,7 +11,9 @@ from jobs.catalog import OPERATIONS
 from jobs.emails import UNVERIFY_EMAIL, VERIFY_EMAIL
 from worker.model import Call, Row
 
-IDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
+IDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40).filter(
+    lambda id_: id_ not in (".", "..")  # no input has them: however they are written, proxies fold them into the path
+)
 
 
 def test_the_catalog_knows_both_operations_by_their_names() -> None:
