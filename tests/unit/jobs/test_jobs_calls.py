@@ -12,7 +12,7 @@ from jobs.emails import UNVERIFY_EMAIL, VERIFY_EMAIL
 from worker.model import Call, Row
 
 IDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40).filter(
-    lambda id_: id_ not in (".", "..")  # no input has them: however they are written, proxies fold them into the path
+    lambda id_: id_ not in (".", "..")  # which no input has: however written, proxies fold them into the path
 )
 
 
