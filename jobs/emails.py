@@ -10,11 +10,13 @@ from urllib.parse import quote
 import msgspec
 
 from jobs.judging import describe_unreadable, judge_no_answer, judge_status, unconfirmed
-from worker.model import Answer, Call, Damage, Decision, NoAnswer, Outcome, Reply, Row, Verdict
+from worker.model import Answer, Call, Decision, NoAnswer, Outcome, Reply, Row, Verdict
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_\-]+").fullmatch
 _DOT_SEGMENTS: Final = (".", "..")
 _OK: Final = 200
+_FINAL: Final = Decision.FINAL
+_SUCCEEDED: Final = Outcome.SUCCEEDED
 
 
 class _Contact(msgspec.Struct, gc=False):
@@ -68,7 +70,7 @@ class EmailVerification:
             return judge_no_answer(reply)
         if reply.status != _OK:
             return judge_status(reply)
-        if reply.damage is not Damage.NONE:
+        if reply.damage:
             return unconfirmed(reply, *describe_unreadable(reply))
         try:
             user = _decode(reply.body)
@@ -94,8 +96,8 @@ class EmailVerification:
         for phone in user.phone_numbers or ():
             left += phone.verified is True
         return Verdict(
-            Decision.FINAL,
-            Outcome.SUCCEEDED,
+            _FINAL,
+            _SUCCEEDED,
             _OK,
             verified_contacts_left=left,
             lockout_risk=not (left or user.passkeys or user.external_providers or user.has_password),

@@ -40,12 +40,12 @@ class Feed:
 
     @property
     def exhausted(self) -> bool:
-        """Whether `next` can only return None from now on."""
+        """Whether `take` can only return None from now on."""
         return self._exhausted and not self._rows
 
     @property
     def dry(self) -> bool:
-        """Whether `next` would have to wait for the source."""
+        """Whether there is no row to take at the moment; `refill` waits for one."""
         return not self._rows and not self._exhausted
 
     async def refill(self) -> None:
@@ -58,13 +58,12 @@ class Feed:
             self._ran_dry = True
             await asyncio.shield(self._claim())
 
-    async def next(self) -> Row | None:
-        """Return the next row, or None when the source has none left.
+    def take(self) -> Row | None:
+        """Return the next row, or None when the source has none left; the feed is not dry.
 
         Raises:
             LedgerError: A claim could not be made durable.
         """
-        await self.refill()
         rows = self._rows
         if not self._exhausted and len(rows) <= self._size:
             self._claim()

@@ -14,6 +14,7 @@ STREAK: Final = 20
 MINIMUM_FINISHED: Final = 50
 """Rows that must have finished in the session before its failure rate is judged."""
 
+_SUCCEEDED: Final = Outcome.SUCCEEDED
 _ADVICE: Final = {
     401: "the key is missing, wrong, revoked, or of another tenant. Check it with `bulk-unverify doctor`",
     402: "the tenant's plan lacks this feature. Ask the tenant's owner",
@@ -102,12 +103,13 @@ class Guard:
 
     def see_finished(self, verdict: Verdict) -> Halt | None:
         """Judge the verdict that finished a row; one that was barred from being called shows nothing."""
+        if verdict.outcome is _SUCCEEDED:
+            self._answered = self._succeeded = True
+            self._finished += 1
+            return self._judge_failures() if self._failed else None
         if verdict.outcome is Outcome.EXCLUDED:
             return None
         self._finished += 1
-        if verdict.outcome is Outcome.SUCCEEDED:
-            self._answered = self._succeeded = True
-            return self._judge_failures()
         self._answered = self._answered or verdict.status is not None
         if verdict.outcome in self._counted:
             self._failed += 1

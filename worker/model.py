@@ -1,6 +1,7 @@
 """The words everything else is said in: rows, calls, replies, verdicts and outcomes. Values only, no I/O.
 
 They are msgspec structs, as several are made for each row: one costs a tenth of what a frozen dataclass does.
+What each row passes keeps an enumeration's members in names of its own: CPython 3.11 looks them up in Python.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ class Outcome(enum.StrEnum):
     DUPLICATE = "duplicate"
     EXCLUDED = "excluded"
     PENDING = "pending"
+
+    __hash__ = str.__hash__  # of the text, as they are equal to it; the one of `Enum` is written in Python
 
 
 FAILURES: Final = frozenset({Outcome.UNCONFIRMED, Outcome.NOT_FOUND, Outcome.REFUSED, Outcome.EXHAUSTED})

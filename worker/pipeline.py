@@ -20,6 +20,7 @@ from worker.model import BARRED, Decision, NoAnswer, Reply, Result, Row, Unfinis
 from worker.ports import Operation, Pacer, Recorder, Source, Transport
 from worker.retry import Effort, RetryLimits, persistently
 
+_FINAL: Final = Decision.FINAL
 _RETRYING_PER_WORKER: Final = 4
 """Rows that may wait for a retry, per worker, before no new row is taken up: bounds memory (promise 9)."""
 
@@ -120,7 +121,7 @@ class Pipeline:
                 pacer.leave(None)
                 await feed.refill()
                 continue
-            row = await feed.next()
+            row = feed.take()
             if row is None:
                 pacer.leave(None)
                 break
@@ -132,7 +133,7 @@ class Pipeline:
             reply = await self._ports.transport.send(self._ports.operation.call(row))
             pacer.leave(reply)
             verdict = judge(row, reply)
-            if verdict.decision is Decision.FINAL:
+            if verdict.decision is _FINAL:
                 sent = _was_sent(reply)
                 self._finish(
                     Result(row, verdict, row.earlier_requests + sent, sent, started_at, self._wall())

@@ -93,11 +93,13 @@ class Governor:
     def learn(self, reply: Reply, now: float, *, alone: bool) -> None:
         """Learn from what a call brought back; `alone`: no other call is in flight."""
         if isinstance(reply, Answer) and reply.status == _THROTTLED:
-            self._see(now, troubled=False, alone=alone)
+            if self.outage.see(now, troubled=False, alone=alone):
+                self._outage_turned(now)
             self._cool_down(now, retry_after_s(reply, self._wall()))
             return
         troubled = _is_trouble(reply)
-        self._see(now, troubled=troubled, alone=alone)
+        if self.outage.see(now, troubled=troubled, alone=alone):
+            self._outage_turned(now)
         if now >= self._resume_at:
             self._accepted_since = True
         if self._adaptive is None:
@@ -163,9 +165,8 @@ class Governor:
         self.outage.probing()
         return 0.0
 
-    def _see(self, now: float, *, troubled: bool, alone: bool) -> None:
-        if not self.outage.see(now, troubled=troubled, alone=alone):
-            return
+    def _outage_turned(self, now: float) -> None:
+        """Act on an outage that has just begun or ended."""
         self._count_idle(now)
         if self.outage.since is None:
             usual = self.rate_per_s(now) or _RAMP_UNLIMITED_PER_S

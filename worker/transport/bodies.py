@@ -16,6 +16,7 @@ from worker.model import Answer, Damage
 
 _MOST_BODY_BYTES: Final = 1 << 20
 _OK: Final = 200
+_SOUND: Final = Damage.NONE
 _REDACTED: Final = b"[redacted]"
 _JSON_ESCAPE: Final = re.compile(r"\\u([0-9a-fA-F]{4})")
 
@@ -23,10 +24,10 @@ _JSON_ESCAPE: Final = re.compile(r"\\u([0-9a-fA-F]{4})")
 async def read_answer(response: aiohttp.ClientResponse) -> Answer:
     """Read a bounded body and give the connection back, or close it where it cannot be used again."""
     headers, content = response.headers, response.content
-    damage = Damage.NONE
+    damage = _SOUND
     try:
-        if content.is_eof():  # it came with the head, all of it: the usual case, and 5 µs less
-            body = content.read_nowait()
+        if content.is_eof() and content.exception() is None:  # it came with the head: the usual case
+            body = _all_of(content)
         else:
             length = response.content_length
             if length is not None and length <= _MOST_BODY_BYTES:
@@ -66,6 +67,16 @@ def _shows(text: str, key: str) -> bool:
     """Return whether `key` stands in `text` once the escapes of JSON, URLs and HTML are resolved."""
     plain = _JSON_ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), text)
     return key.replace("\\", "") in html.unescape(unquote(plain)).replace("\\", "")
+
+
+def _all_of(content: aiohttp.StreamReader) -> bytes:
+    """Return the body of a stream that has ended and that nobody has read from.
+
+    `read_nowait` would also let the connection read and parse on, which it does already: 10 µs for nothing.
+    """
+    if content is aiohttp.EMPTY_PAYLOAD:
+        return b""
+    return b"".join(content._buffer)  # noqa: SLF001 - see above; aiohttp is bound to versions that have it
 
 
 async def _read_bounded(response: aiohttp.ClientResponse) -> tuple[bytes, Damage]:

@@ -43,11 +43,17 @@ class Claimed:
     async def take(self, count: int) -> list[int]:
         """Take up to `count` rows, one after the other."""
         taken: list[int] = []
-        while len(taken) < count and (row := await self.feed.next()) is not None:
+        while len(taken) < count and (row := await next_of(self.feed)) is not None:
             taken.append(row.number)
             self.now += self._row_s
             await settled()
         return taken
+
+
+async def next_of(feed: Feed) -> Row | None:
+    """Return the next row, waiting for it as a worker does."""
+    await feed.refill()
+    return feed.take()
 
 
 async def settled() -> None:
@@ -61,7 +67,7 @@ async def test_every_row_is_handed_out_once_and_in_order(count: int) -> None:
     here = Claimed(count)
     assert await here.take(count + 1) == list(range(1, count + 1))
     assert here.feed.exhausted
-    assert await here.feed.next() is None
+    assert await next_of(here.feed) is None
 
 
 async def test_workers_that_take_at_once_share_the_rows() -> None:
@@ -73,7 +79,7 @@ async def test_workers_that_take_at_once_share_the_rows() -> None:
 async def test_workers_that_wait_share_one_claim() -> None:
     here = Claimed(8)
     here.ledger.open.clear()
-    waiting = [asyncio.create_task(here.feed.next()) for _ in range(4)]
+    waiting = [asyncio.create_task(next_of(here.feed)) for _ in range(4)]
     await settled()
     assert here.ledger.asked == [4]
     here.ledger.open.set()
@@ -83,7 +89,7 @@ async def test_workers_that_wait_share_one_claim() -> None:
 
 async def test_the_next_block_is_claimed_while_this_one_is_used() -> None:
     here = Claimed(100)
-    assert await here.feed.next() is not None
+    assert await next_of(here.feed) is not None
     here.ledger.open.clear()
     assert await asyncio.wait_for(here.take(3), 10) == [2, 3, 4], "rows at hand do not wait for the claim"
     assert here.ledger.asked == [4, 8]
@@ -165,7 +171,7 @@ async def test_draining_returns_what_was_never_handed_out() -> None:
     assert rest == list(range(4, 4 + len(rest)))
     assert sum(here.ledger.asked) == len(taken) + len(rest)
     assert here.feed.exhausted
-    assert await here.feed.next() is None
+    assert await next_of(here.feed) is None
     assert await here.feed.drain() == []
 
 
@@ -173,7 +179,7 @@ async def test_draining_waits_for_a_claim_that_is_under_way() -> None:
     """What it claims is in flight on disk, so it must be given back."""
     here = Claimed(100)
     here.ledger.open.clear()
-    waiting = asyncio.create_task(here.feed.next())
+    waiting = asyncio.create_task(next_of(here.feed))
     await settled()
     waiting.cancel()
     draining = asyncio.create_task(here.feed.drain())
@@ -186,7 +192,7 @@ async def test_draining_waits_for_a_claim_that_is_under_way() -> None:
 async def test_a_worker_that_is_cancelled_takes_no_claim_with_it() -> None:
     here = Claimed(100)
     here.ledger.open.clear()
-    waiting = [asyncio.create_task(here.feed.next()) for _ in range(2)]
+    waiting = [asyncio.create_task(next_of(here.feed)) for _ in range(2)]
     await settled()
     waiting[0].cancel()
     await settled()
@@ -201,7 +207,7 @@ async def test_a_claim_that_fails_stays_failed_for_everybody() -> None:
     here.ledger.broken = True
     for _ in range(3):
         with pytest.raises(LedgerError, match="the disk is full"):
-            await here.feed.next()
+            await next_of(here.feed)
     with pytest.raises(LedgerError, match="the disk is full"):
         await here.feed.drain()
     assert len(here.ledger.asked) == 1, "a broken ledger is not asked again"
@@ -212,7 +218,7 @@ async def test_a_claim_ahead_that_fails_is_told_at_the_latest_when_draining() ->
     assert len(await here.take(1)) == 1
     here.ledger.broken = True
     here.feed._size = 512
-    await here.feed.next()
+    await next_of(here.feed)
     await settled()
     with pytest.raises(LedgerError, match="the disk is full"):
         await here.feed.drain()
