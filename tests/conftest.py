@@ -1,10 +1,14 @@
 """What holds for every suite: no test is left out, and hypothesis is no judge of a busy machine."""
 
+import signal
+
 import pytest
 from hypothesis import settings
 
 _NOTHING_FAILED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 _LEFT_OUT = ("skipped", "xfailed", "xpassed")
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever starts a suite with `&` has it ignored
 
 settings.register_profile("here", deadline=None, print_blob=True)
 settings.load_profile("here")
