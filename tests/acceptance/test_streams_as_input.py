@@ -63,3 +63,14 @@ def test_a_protected_list_from_a_pipe_is_refused(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "write it to a file" in done.stderr
     assert list((tmp_path / "runs").iterdir()) == []
+
+
+@pytest.mark.parametrize("rows", [150, 20_000])
+def test_a_disk_that_is_full_is_said_in_a_sentence_and_leaves_nothing(tmp_path: Path, rows: int) -> None:
+    """A short stream is found not to fit only when the file is closed, a long one while it is written."""
+    lines = "".join(f"user-{number},email-{number}\n" for number in range(rows))
+    (tmp_path / "in.csv").write_text("user_id,identifier_id\n" + lines)
+    done = plan(tmp_path, 'ulimit -f 1; cat in.csv | "$1" -m worker plan -')
+    assert done.returncode == 2, done.stderr
+    assert "Standard input could not be kept in runs" in done.stderr
+    assert list((tmp_path / "runs").iterdir()) == []

@@ -42,12 +42,12 @@ def spooled(path: Path, directory: Path) -> Iterator[Path]:
     with contextlib.ExitStack() as held:
         with _opened(path, name) as stream:
             _refuse_device(stream, name)
-            file = held.enter_context(_private_file(directory, name))
-            _kept(stream, name, file)
+            kept = held.enter_context(_private_file(directory, name))
+            _keep(stream, name, kept, directory)
         try:
-            yield Path(file.name)
+            yield kept
         except InputError as error:  # the copy's name says nothing, and is gone when the sentence is read
-            raise InputError(str(error).replace(file.name, name)) from None
+            raise InputError(str(error).replace(str(kept), name)) from None
 
 
 @contextlib.contextmanager
@@ -73,40 +73,38 @@ def _refuse_device(stream: BinaryIO, name: str) -> None:
         raise InputError(f"{name} is a device, which may never end: give a file or a pipe.")
 
 
-def _kept(stream: BinaryIO, name: str, file: BinaryIO) -> None:
-    """Copy `stream` to `file`."""
+def _keep(stream: BinaryIO, name: str, kept: Path, directory: Path) -> None:
+    """Copy `stream` to `kept`; a full disk may be found out only when that is closed."""
     try:
-        file.writelines(_chunks(stream, name))
-        file.flush()
+        with kept.open("wb") as file:
+            file.writelines(_chunks(stream, name))
     except OSError as error:
-        raise InputError(_no_room(name, Path(file.name).parent, error)) from error
+        raise InputError(_no_room(name, directory, error)) from error
 
 
 @contextlib.contextmanager
-def _private_file(directory: Path, name: str) -> Iterator[BinaryIO]:
-    """Make a file that goes when the block ends; its lock keeps `_remove_stale` off it."""
+def _private_file(directory: Path, name: str) -> Iterator[Path]:
+    """Make a file that goes when the block ends; a lock keeps `_remove_stale` off it."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         _remove_stale(directory)
-        file = _locked_file(directory)
+        handle, path = _locked_file(directory)
     except (OSError, ValueError) as error:
         raise InputError(_no_room(name, directory, error)) from error
-    with file:
-        try:
-            yield file
-        finally:
-            Path(file.name).unlink(missing_ok=True)
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(handle)
 
 
-def _locked_file(directory: Path) -> BinaryIO:
+def _locked_file(directory: Path) -> tuple[int, Path]:
     while True:
         handle, path = tempfile.mkstemp(prefix=_PREFIX, suffix=_SUFFIX, dir=directory)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:  # else another process took it for stale, before it was locked
+            return handle, Path(path)
         os.close(handle)
-        file = Path(path).open("wb")  # noqa: SIM115 - whoever asked for it closes it
-        fcntl.flock(file, fcntl.LOCK_EX)
-        if os.fstat(file.fileno()).st_nlink:  # else another process took it for stale, before it was locked
-            return file
-        file.close()
 
 
 def _remove_stale(directory: Path) -> None:
