@@ -11,6 +11,11 @@ GOOD = "user_id,identifier_id\nu1,i1\n"
 
 
 def call(folder: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return execute(folder, [sys.executable, "-m", "worker", *words], **env)
+
+
+def execute(folder: Path, command: list[str], **env: str) -> subprocess.CompletedProcess[str]:
+    """Run `command` in `folder`; an empty value of `env` takes the variable out."""
     base = {name: value for name, value in os.environ.items() if not name.startswith("MONOCLOUD_")}
     base |= {
         "MONOCLOUD_MANAGEMENT_API_KEY": "a-key",
@@ -18,7 +23,7 @@ def call(folder: Path, *words: str, **env: str) -> subprocess.CompletedProcess[s
         "BULK_UNVERIFY_LOCK_DIR": str(folder),
     }
     return subprocess.run(
-        [sys.executable, "-m", "worker", *words],
+        command,
         env={name: value for name, value in (base | env).items() if value},
         cwd=folder,
         stdin=subprocess.DEVNULL,

@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from acceptance.command_line import call
 
 GOOD = "user_id,identifier_id\nu1,i1\nu2,i2\n"
 
 
 def _call(folder: Path, *words: str) -> tuple[int, dict[str, Any], str]:
     """Return the exit code, the object, and what was said on standard error."""
-    done = subprocess.run(
-        [sys.executable, "-m", "worker", *words],
-        env=os.environ
-        | {
-            "MONOCLOUD_MANAGEMENT_API_KEY": "a-key",
-            "MONOCLOUD_MANAGEMENT_DOMAIN": "http://127.0.0.1:9",
-            "BULK_UNVERIFY_LOCK_DIR": str(folder),
-        },
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = call(folder, *words)
     assert done.stdout.count("\n") == 1, done
     told: dict[str, Any] = json.loads(done.stdout)
     return done.returncode, told, done.stderr
@@ -62,14 +46,7 @@ def test_exit_2_is_an_object_with_the_error(tmp_path: Path, words: list[str], sa
 
 def test_a_mistake_without_json_is_told_with_the_usage_and_nothing_on_standard_output(tmp_path: Path) -> None:
     for words in (["run", "--jsn"], ["run", "x.csv", "--nonsense", "--", "--json"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "worker", *words],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = call(tmp_path, *words)
         assert (done.returncode, done.stdout) == (2, "")
         assert "Usage: bulk-unverify run" in done.stderr
         assert "--help" in done.stderr
@@ -97,9 +74,7 @@ def test_a_broken_ledger_does_not_hide_the_other_runs(tmp_path: Path) -> None:
     assert code == told["exit_code"] == 3
     assert [run["run_id"] for run in told["runs"]] == names
     assert ["error" in run for run in told["runs"]] == [False, True, False]
-    done = subprocess.run(
-        [sys.executable, "-m", "worker", "status"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = call(tmp_path, "status")
     assert done.returncode == 3
     shown = done.stderr.splitlines()
     assert [line.split()[:2] for line in shown] == [

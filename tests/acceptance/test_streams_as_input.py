@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from acceptance.command_line import execute
 
 GOOD = b"user_id,identifier_id\nu-1,i-1\nu-2,i-2\n"
 
 
 def plan(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
-    env = {name: value for name, value in os.environ.items() if not name.startswith("MONOCLOUD_")}
-    env["MONOCLOUD_MANAGEMENT_DOMAIN"] = "http://127.0.0.1:9"
-    return subprocess.run(
-        ["bash", "-c", script, "bash", sys.executable],
-        env=env,
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    command = ["bash", "-c", script, "bash", sys.executable]
+    return execute(folder, command, MONOCLOUD_MANAGEMENT_API_KEY="")  # planning needs none
 
 
 @pytest.mark.parametrize(
