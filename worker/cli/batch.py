@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from worker.intake import InputOptions
     from worker.ledger import RunFolder
 
-_RUNS = DEFAULT_RUNS
-_OPERATION = DEFAULT_OPERATION
-
 
 @grouped
 def plan(
@@ -30,7 +27,7 @@ def plan(
     again: flags.Again = False,
     dry_run: flags.DryRun = False,
     steering: flags.Steering,
-    runs: flags.Runs = _RUNS,
+    runs: flags.Runs = DEFAULT_RUNS,
     yes: flags.Yes = False,
     as_json: flags.Json = False,
 ) -> None:
@@ -50,7 +47,7 @@ def plan(
         file,
         _options(reading),
         chosen,
-        operation or _OPERATION,
+        operation or DEFAULT_OPERATION,
         runs,
         again,
         steering.exclude,
@@ -80,7 +77,7 @@ def run(
     again: flags.Again = False,
     dry_run: flags.DryRun = False,
     steering: flags.Steering,
-    runs: flags.Runs = _RUNS,
+    runs: flags.Runs = DEFAULT_RUNS,
     yes: flags.Yes = False,
     as_json: flags.Json = False,
 ) -> None:
@@ -98,7 +95,7 @@ def run(
             Path(target),
             options,
             chosen,
-            operation or _OPERATION,
+            operation or DEFAULT_OPERATION,
             runs,
             again,
             steering.exclude,
@@ -117,7 +114,7 @@ def retry(
     ] = None,
     tenant: flags.Tenant = None,
     steering: flags.Steering,
-    runs: flags.Runs = _RUNS,
+    runs: flags.Runs = DEFAULT_RUNS,
     yes: flags.Yes = False,
     as_json: flags.Json = False,
 ) -> None:

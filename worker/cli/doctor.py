@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from worker.cli import flags
-
-_RUNS = Path("runs")
+from worker.hints import DEFAULT_RUNS
 
 
 def doctor(
@@ -14,7 +11,7 @@ def doctor(
     tenant: flags.Tenant = None,
     timeout: flags.Timeout = None,
     ca_bundle: flags.CaBundle = None,
-    runs: flags.Runs = _RUNS,
+    runs: flags.Runs = DEFAULT_RUNS,
     as_json: flags.Json = False,
 ) -> None:
     """Check settings, key, tenant, clock and disk; reads one page of users, changes nothing."""

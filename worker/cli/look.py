@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli import flags
+from worker.hints import DEFAULT_RUNS
 
 if TYPE_CHECKING:
     from worker.ledger import RunFolder
-
-_RUNS = Path("runs")
 
 
 def status(
@@ -20,7 +19,7 @@ def status(
         str | None, typer.Argument(metavar="[RUN]", help="One run; otherwise all of them.")
     ] = None,
     *,
-    runs: flags.Runs = _RUNS,
+    runs: flags.Runs = DEFAULT_RUNS,
     as_json: flags.Json = False,
 ) -> None:
     """Show how one run stands, or all of them."""
@@ -70,7 +69,7 @@ def report(
         Path | None, typer.Option("--output", "-o", help="A file; - or nothing for standard output.")
     ] = None,
     only: Annotated[str | None, typer.Option("--only", help="Outcomes to keep, separated by commas.")] = None,
-    runs: flags.Runs = _RUNS,
+    runs: flags.Runs = DEFAULT_RUNS,
 ) -> None:
     """Write one report of a run, whole or only some outcomes."""
     import sys

@@ -8,22 +8,22 @@ from typing import Annotated
 import typer
 
 from worker.cli import flags
+from worker.hints import DEFAULT_RUNS
 
-_RUNS = Path("runs")
 _Run = Annotated[str, typer.Argument(metavar="RUN", help="The run.")]
 
 
-def pause(name: _Run, *, runs: flags.Runs = _RUNS) -> None:
+def pause(name: _Run, *, runs: flags.Runs = DEFAULT_RUNS) -> None:
     """Let a running run make no calls until it is continued."""
     _post(runs, name, "pause")
 
 
-def continue_(name: _Run, *, runs: flags.Runs = _RUNS) -> None:
+def continue_(name: _Run, *, runs: flags.Runs = DEFAULT_RUNS) -> None:
     """Let a paused run go on."""
     _post(runs, name, "continue")
 
 
-def cancel(name: _Run, *, runs: flags.Runs = _RUNS) -> None:
+def cancel(name: _Run, *, runs: flags.Runs = DEFAULT_RUNS) -> None:
     """End a running run in good order; what is left stays pending and can be resumed."""
     _post(runs, name, "cancel")
 
@@ -32,7 +32,7 @@ def rate(
     name: _Run,
     value: Annotated[str, typer.Argument(metavar="RATE", help="50/s, 3000/m, auto or unlimited.")],
     *,
-    runs: flags.Runs = _RUNS,
+    runs: flags.Runs = DEFAULT_RUNS,
 ) -> None:
     """Change the rate of a running run."""
     from worker.pacing import parse_rate

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import queue
 import sqlite3
 import threading
@@ -39,8 +38,7 @@ class LedgerWriter:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
-        self._name = str(path)
-        self._file = _identity(self._name)
+        self._file = _identity(path)
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._on_break: list[asyncio.Future[Any]] = []
@@ -111,7 +109,7 @@ class LedgerWriter:
         self._connection.execute("BEGIN IMMEDIATE")
         results = [(done, step(self._connection)) for step, done in group]
         self._connection.execute("COMMIT")
-        if _identity(self._name) != self._file:  # SQLite goes on writing to a file that has no name any more
+        if _identity(self._path) != self._file:  # SQLite goes on writing to a file that has no name any more
             raise LedgerError(
                 f"The ledger {self._path} was moved or deleted while it was written. Nothing more is called."
                 " Put the run's folder back, or name the place where it is now, and run again to resume. If it"
@@ -130,10 +128,10 @@ class LedgerWriter:
                 future.set_exception(error)
 
 
-def _identity(path: str) -> tuple[int, int] | None:
+def _identity(path: Path) -> tuple[int, int] | None:
     """Return what tells a file from another that has its name, or None where there is no file."""
     try:
-        status = os.stat(path)  # noqa: PTH116 - on each commit: `Path.stat` costs twice as much
+        status = path.stat()
     except OSError:
         return None
     return status.st_dev, status.st_ino

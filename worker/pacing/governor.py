@@ -92,14 +92,11 @@ class Governor:
 
     def learn(self, reply: Reply, now: float, *, alone: bool) -> None:
         """Learn from what a call brought back; `alone`: no other call is in flight."""
+        if self.outage.see(now, troubled=_is_trouble(reply), alone=alone):
+            self._outage_turned(now)
         if isinstance(reply, Answer) and reply.status == _THROTTLED:
-            if self.outage.see(now, troubled=False, alone=alone):
-                self._outage_turned(now)
             self._cool_down(now, retry_after_s(reply, self._wall()))
             return
-        troubled = _is_trouble(reply)
-        if self.outage.see(now, troubled=troubled, alone=alone):
-            self._outage_turned(now)
         if now >= self._resume_at:
             self._accepted_since = True
         if self._adaptive is None:

@@ -72,7 +72,7 @@ def _shows(text: str, key: str) -> bool:
 def _all_of(content: aiohttp.StreamReader) -> bytes:
     """Return the body of a stream that has ended and that nobody has read from.
 
-    `read_nowait` would also let the connection read and parse on, which it does already: 10 µs for nothing.
+    `read_nowait` would also let the connection read and parse on, which it does already.
     """
     if content is aiohttp.EMPTY_PAYLOAD:
         return b""

@@ -89,7 +89,7 @@ class AiohttpTransport:
 
     async def send(self, call: Call) -> Reply:
         """Send `call` once and return what came back; raises nothing but `asyncio.CancelledError`."""
-        task = asyncio.current_task(self._loop)  # finding the loop first costs a system call on CPython 3.11
+        task = asyncio.current_task(self._loop)
         assert task is not None
         watched = self._sweeper.enter(task)
         try:
