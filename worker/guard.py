@@ -14,6 +14,7 @@ STREAK: Final = 20
 MINIMUM_FINISHED: Final = 50
 """Rows that must have finished in the session before its failure rate is judged."""
 
+_MISCONFIGURED: Final = frozenset({Trouble.UNKNOWN_HOST, Trouble.CERTIFICATE, Trouble.PROXY})
 _SUCCEEDED: Final = Outcome.SUCCEEDED
 _ADVICE: Final = {
     401: "the key is missing, wrong, revoked, or of another tenant. Check it with `bulk-unverify doctor`",
@@ -28,7 +29,7 @@ class HaltKind(enum.StrEnum):
     STREAK = "streak"
     FAILURES = "failures"
     CONFIGURATION = "configuration"
-    """Host or certificate: found before the first answer of a session, so nothing was done."""
+    """Host, certificate or proxy: found before the first answer of a session, so nothing was done."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class Guard:
             return Halt(HaltKind.ANSWER, _explain(verdict))
         if verdict.status is not None:
             self._answered = True
-        elif not self._answered and verdict.error_code in (Trouble.UNKNOWN_HOST, Trouble.CERTIFICATE):
+        elif not self._answered and verdict.error_code in _MISCONFIGURED:
             return Halt(HaltKind.CONFIGURATION, verdict.error_message)
         return None
 

@@ -137,6 +137,8 @@ class Trouble(enum.StrEnum):
     """The connection broke after the request was written and before the answer's head was read."""
     UNKNOWN_HOST = "unknown_host"
     CERTIFICATE = "certificate"
+    PROXY = "proxy"
+    """The proxy answered that it does not connect us: a wrong password, or a host that it may not reach."""
     PROTOCOL = "protocol"
     """What came back was not HTTP."""
 

@@ -16,12 +16,13 @@ from acceptance.command_line import refused as _refused
 
 _CLOSED = """
 import os
-look = os.stat
-def stat(path, **flags):
-    if str(path).startswith({closed!r}):
-        raise PermissionError(13, "Permission denied")
-    return look(path, **flags)
-os.stat = stat
+def closed(look):
+    def refuse(path=".", *args, **flags):
+        if str(path).startswith({closed!r}):
+            raise PermissionError(13, "Permission denied")
+        return look(path, *args, **flags)
+    return refuse
+os.stat, os.listdir, os.scandir = closed(os.stat), closed(os.listdir), closed(os.scandir)
 from worker.__main__ import main
 main()
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,25 @@ def test_a_selection_that_an_older_version_kept_as_it_was_typed_is_understood(tm
     tamper(runs(tmp_path)[0], f"UPDATE meta SET value = '{old}' WHERE name = 'selection'")
     assert planned(tmp_path, *flags)["run_id"] == run_id
     refused(call(tmp_path, "plan", "good.csv"), run_id, "--delimiter and --encoding")
+
+
+def test_plans_of_one_input_that_are_begun_at_once_are_one_run(tmp_path: Path) -> None:
+    """Found by a reviewer: two shells, one file, and each of its rows called twice."""
+    (tmp_path / "good.csv").write_text(GOOD + "".join(f"v{number},i\n" for number in range(100_000)))
+    with ThreadPoolExecutor() as shells:
+        told = list(shells.map(lambda _: planned(tmp_path), range(4)))
+    [folder] = runs(tmp_path)
+    assert [each["run_id"] for each in told] == [folder.run_id] * 4
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [folder.run_id], "no draft is left"
+
+
+def test_a_run_that_was_made_meanwhile_in_another_way_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "good.csv").write_text(GOOD + "".join(f"v{number},i\n" for number in range(5000)))
+    flags: list[list[str]] = [["--max-rows", str(rows)] for rows in (6001, 6002, 6003)]
+    with ThreadPoolExecutor() as shells:
+        done = list(shells.map(lambda more: call(tmp_path, "plan", "good.csv", *more), flags))
+    assert sorted(each.returncode for each in done) == [0, 2, 2]
+    assert len(runs(tmp_path)) == 1
 
 
 def test_another_operation_or_tenant_is_a_run_of_its_own(tmp_path: Path) -> None:

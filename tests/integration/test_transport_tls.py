@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 import trustme
+from integration.loopback import listening, tunnelling
 
 from worker.connection import ApiKey, Tenant
 from worker.errors import ConfigurationError
@@ -29,28 +31,6 @@ def bundle(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> P
     path = tmp_path_factory.mktemp("tls") / "authority.pem"
     authority.cert_pem.write_to_path(str(path))
     return path
-
-
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-@contextlib.asynccontextmanager
-async def listening(serve: Serve, context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """Serve on a loopback port; no connection outlives the block."""
-    tasks: list[asyncio.Task[None]] = []
-
-    async def tracked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.append(task)
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError), contextlib.closing(writer):
-            await serve(reader, writer)
-
-    server = await asyncio.start_server(tracked, "127.0.0.1", 0, ssl=context)
-    yield server.sockets[0].getsockname()[1]
-    server.close()
-    await server.wait_closed()
-    await asyncio.wait_for(asyncio.gather(*tasks), 5)
 
 
 @contextlib.asynccontextmanager
@@ -133,27 +113,6 @@ async def test_a_bundle_that_is_none_is_refused(content: bytes | None, tmp_path:
         await send("acme.example", path)
 
 
-@contextlib.asynccontextmanager
-async def tunnelling(port: int, status: bytes) -> AsyncIterator[tuple[int, list[bytes]]]:
-    """A proxy that tunnels every CONNECT to `port`, or refuses it with `status`."""
-    heads: list[bytes] = []
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError), contextlib.closing(writer):
-            while data := await reader.read(65536):
-                writer.write(data)
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        heads.append(await reader.readuntil(b"\r\n\r\n"))
-        writer.write(b"HTTP/1.1 " + status + b"\r\n\r\n")
-        if status.startswith(b"200"):
-            there_reader, there_writer = await asyncio.open_connection("127.0.0.1", port)
-            await asyncio.gather(pump(reader, there_writer), pump(there_reader, writer))
-
-    async with listening(serve) as proxy_port:
-        yield proxy_port, heads
-
-
 async def test_a_proxy_gets_its_own_login_and_never_the_key(
     authority: trustme.CA, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,4 +140,4 @@ async def test_a_proxy_that_refuses_is_no_connection_and_nothing_was_sent(
     async with tunnelling(1, b"407 Proxy Authentication Required") as (proxy_port, _):
         monkeypatch.setenv("https_proxy", f"http://me:hush@127.0.0.1:{proxy_port}")
         reply = await send("acme.example", None)
-    assert reply == NoAnswer(Trouble.CONNECT, "the proxy refused to connect (407)", sent=False)
+    assert reply == NoAnswer(Trouble.PROXY, ANY, sent=False)

@@ -49,7 +49,7 @@ def _show_all(folders: list[RunFolder], *, as_json: bool) -> None:
     exit_code = 0
     for folder in folders:
         try:
-            line = show.status_line(facts(folder))
+            line = show.status_line(folder, facts(folder))
             told.append(show.plan_object(folder))
         except LedgerError as error:
             line, exit_code = f"{folder.run_id}  broken       {error}", error.exit_code
@@ -75,14 +75,14 @@ def report(
     import sys
 
     from worker.cli import show
+    from worker.compose.exporting import export
     from worker.compose.options import parse_outcomes
-    from worker.ledger import RunFolder, facts, report_rows
+    from worker.ledger import RunFolder
     from worker.model import Outcome
-    from worker.report.writer import write_one
 
     kept = None if only is None else parse_outcomes(only, allowed=frozenset(Outcome), flag="--only")
     folder = RunFolder.open(runs, name)
     destination = sys.stdout.buffer if output is None or str(output) == "-" else output
-    count = write_one(kind, destination, facts(folder), report_rows(folder), kept)
+    count = export(folder, kind, destination, kept)
     if destination is output:
         show.say(f"{count:,} rows written to {output}")

@@ -140,10 +140,10 @@ def status(folder: RunFolder) -> None:
         say(line)
 
 
-def status_line(known: RunFacts) -> str:
-    """Return one line on a run, for a list of runs."""
+def status_line(folder: RunFolder, known: RunFacts) -> str:
+    """Return one line on a run, for a list of runs; a folder that was renamed goes by its new name."""
     done = known.rows - known.outcomes[Outcome.PENDING]
-    return f"{known.run_id}  {known.state:<11}  {done:,}/{known.rows:,}  {known.operation} on {known.tenant}"
+    return f"{folder.run_id}  {known.state:<11}  {done:,}/{known.rows:,}  {known.operation} on {known.tenant}"
 
 
 def _done_before(outcomes: dict[Outcome, int], retake: frozenset[Outcome]) -> int:

@@ -119,10 +119,14 @@ def _clock(reply: Reply) -> list[Finding]:
 
 
 def _disk(runs_dir: Path) -> Finding:
-    folder = next(path for path in (runs_dir, *runs_dir.absolute().parents) if path.exists())
+    try:
+        folder = next(path for path in (runs_dir, *runs_dir.absolute().parents) if path.exists())
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        text = f"{runs_dir} cannot be looked at: {error.strerror}. Choose another --runs folder"
+        return Finding("disk", ok=False, text=text)
     if not folder.is_dir():
         return Finding("disk", ok=False, text=f"{folder} is no folder. Choose another --runs folder")
-    free = shutil.disk_usage(folder).free
     writable = os.access(folder, os.W_OK)
     if not writable:
         return Finding("disk", ok=False, text=f"{folder} cannot be written to. Choose another --runs folder")

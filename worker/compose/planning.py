@@ -11,7 +11,7 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -57,7 +57,7 @@ def operator() -> str:
         user = getpass.getuser()
     except (KeyError, OSError):
         user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
+    return storable(f"{user}@{socket.gethostname()}")
 
 
 def plan_run(request: PlanRequest) -> RunFolder:
@@ -80,8 +80,11 @@ def plan_run(request: PlanRequest) -> RunFolder:
             operation=request.operation,
             selection=_selection(request.input_options),
         )
-        existing = None if request.again else _find(request.runs_dir, binding)
-        return existing or _draft(request, binding, path)
+
+        def existing() -> RunFolder | None:
+            return None if request.again else _find(request.runs_dir, binding)
+
+        return existing() or _draft(request, binding, path, existing)
 
 
 def _find(runs_dir: Path, binding: Binding) -> RunFolder | None:
@@ -164,7 +167,9 @@ def check_tenant(folder: RunFolder, tenant: Tenant) -> None:
         )
 
 
-def _draft(request: PlanRequest, binding: Binding, path: Path) -> RunFolder:
+def _draft(
+    request: PlanRequest, binding: Binding, path: Path, existing: Callable[[], RunFolder | None]
+) -> RunFolder:
     protected = load_protected(request.exclude) if request.exclude else frozenset()
     now = time.time()
     with (
@@ -185,7 +190,7 @@ def _draft(request: PlanRequest, binding: Binding, path: Path) -> RunFolder:
             )
         lists = [request.exclude.absolute()] if request.exclude else []
         draft.finish(header=table.header, protected=protected, lists=lists)
-    return draft.folder
+        return draft.publish(existing)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from typing import Final
 
 from worker.ledger import RunFolder, facts, report_rows, verify
 from worker.model import Outcome
+from worker.report.manifest import MANIFEST_NAME
 from worker.report.summary import exit_code
 from worker.report.writer import REPORT_NAME, SUMMARY_NAME, write_all
 
@@ -48,7 +49,9 @@ def last_report(folder: RunFolder, *, accept: frozenset[Outcome]) -> dict[str, o
     except (OSError, ValueError):
         kept = {}
     current = kept.get("state") == known.state and kept.get("outcomes") == known.outcomes
-    if current and kept.get("complete") and (folder.path / REPORT_NAME).is_file():
-        return kept | {"exit_code": exit_code(known, accept)}
+    whole = all((folder.path / name).is_file() for name in (REPORT_NAME, MANIFEST_NAME))
+    if current and kept.get("complete") and whole:
+        places = {"run_dir": str(folder.path), "report": str(folder.path / REPORT_NAME)}  # it may have moved
+        return kept | places | {"exit_code": exit_code(known, accept)}
     with folder.lock():
         return report(folder, accept=accept)

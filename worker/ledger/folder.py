@@ -82,6 +82,14 @@ class RunFolder:
         return self.path / "inbox"
 
     @property
+    def exists(self) -> bool:
+        """Whether there is a run here that this user may look at."""
+        try:
+            return self.ledger.is_file()
+        except OSError:
+            return False
+
+    @property
     def owned(self) -> bool:
         """Whether a process works on the run now."""
         return is_held(self.path / "lock")
@@ -94,9 +102,8 @@ class RunFolder:
             UsageError: There is none; the message names those that there are.
         """
         for path in (runs_dir / name, Path(name)):
-            with contextlib.suppress(OSError):  # no folder of ours, or longer than a name can be
-                if (path / LEDGER).is_file():
-                    return cls(path if path.name.strip(".") else path.resolve())
+            if cls(path).exists:
+                return cls(path if path.name.strip(".") else path.resolve())
         known = ", ".join(folder.run_id for folder in cls.all(runs_dir)[-5:]) or "none"
         shown = name if len(name) <= _SHOWN_CHARS else f"{name[:_SHOWN_CHARS]}..."
         raise UsageError(f"There is no run {shown!r} in {runs_dir}. The latest there: {known}.")
@@ -109,9 +116,13 @@ class RunFolder:
             UsageError: The folder may not be looked at.
         """
         try:
-            return [cls(path.parent) for path in sorted(runs_dir.glob(f"[!.]*/{LEDGER}"))]
+            paths = sorted(runs_dir.iterdir())
+        except FileNotFoundError:
+            return []
         except OSError as error:
             raise UsageError(f"--runs {runs_dir}: cannot look into it: {error.strerror}.") from error
+        folders = (cls(path) for path in paths if not path.name.startswith("."))
+        return [folder for folder in folders if folder.exists]
 
     @classmethod
     def of_input(cls, runs_dir: Path, binding: Binding) -> Iterator[tuple[Self, Mapping[str, str]]]:

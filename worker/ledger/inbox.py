@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import time
@@ -49,7 +50,8 @@ def post(inbox: Path, command: Command) -> None:
         draft.write_text(command.model_dump_json(), encoding="utf-8")
         draft.rename(inbox / f"{name}.json")
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
         raise UsageError(f"Cannot leave a command in {inbox}: {error.strerror}.") from error
 
 

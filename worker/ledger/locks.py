@@ -115,9 +115,12 @@ def alone_in(folder: Path) -> Iterator[None]:
     """Wait for the folder's own lock and hold it: for steps of a moment that others must not see half done.
 
     Raises:
-        OSError: The folder cannot be opened.
+        UsageError: The folder may not be looked into.
     """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise UsageError(f"Cannot look into the folder {folder}: {error.strerror}.") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -145,6 +148,9 @@ def tenant_lock(tenant: str, *, run_id: str, share: bool) -> FileLock:
     """Return the lock that keeps two runs on one tenant apart on this machine, whoever starts them.
 
     The file lies in `BULK_UNVERIFY_LOCK_DIR`, else in `/run/lock`, else in the system's temporary folder.
+
+    Raises:
+        UsageError: None of these can be written to.
     """
     name = hashlib.sha256(tenant.lower().encode()).hexdigest()[:16]
     busy = (
@@ -166,7 +172,13 @@ def _lock_folder() -> Path:
         return Path(chosen)
     if os.access(_SYSTEM_LOCKS, os.W_OK):
         return _SYSTEM_LOCKS
-    return Path(tempfile.gettempdir())
+    try:
+        return Path(tempfile.gettempdir())
+    except OSError as error:
+        raise UsageError(
+            "There is no folder for the lock that keeps two runs on one tenant apart: name one with"
+            " BULK_UNVERIFY_LOCK_DIR."
+        ) from error
 
 
 def _user() -> str:

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -67,7 +67,7 @@ _DUPLICATE: Final = (
 
 
 class PlanDraft:
-    """A plan in the making. As a context manager: what is not finished leaves nothing behind.
+    """A plan in the making. As a context manager: what is not published leaves nothing behind.
 
     Args:
         runs_dir: Where the run's folder is to appear; it exists.
@@ -126,7 +126,7 @@ class PlanDraft:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Remove the draft unless it was finished."""
+        """Remove the draft unless it was published."""
         self._opened.close()
 
     def _connect(self) -> sqlite3.Connection:
@@ -158,7 +158,7 @@ class PlanDraft:
     def finish(
         self, *, header: tuple[str, ...], protected: frozenset[str], lists: Sequence[Path] = ()
     ) -> None:
-        """Mark excluded and duplicate rows, count, make the plan durable and give it its name.
+        """Mark excluded and duplicate rows, count, and make the plan durable; `publish` makes it a run.
 
         Args:
             header: The input's own columns.
@@ -177,14 +177,33 @@ class PlanDraft:
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.close()
             _sync(self._draft / LEDGER)
-            self._draft.rename(self.folder.path)
-            _sync(self.folder.path.parent)
         except sqlite3.Error as error:
             raise broken(self._draft / LEDGER, error) from error
         except OSError as error:
-            raise LedgerError(
-                f"The plan could not be kept in {self.folder.path}: {error.strerror}."
-            ) from error
+            raise self._not_kept(error) from error
+
+    def publish(self, existing: Callable[[], RunFolder | None] = lambda: None) -> RunFolder:
+        """Give the finished plan its name, and return its run.
+
+        Args:
+            existing: Looks for a run that somebody else may have planned meanwhile. Where there is one, that is
+                returned and this plan forgotten; nobody can publish between the look and the name.
+
+        Raises:
+            LedgerError: It could not be written.
+        """
+        with alone_in(self.folder.path.parent):
+            if (found := existing()) is not None:
+                return found
+            try:
+                self._draft.rename(self.folder.path)
+                _sync(self.folder.path.parent)
+            except OSError as error:
+                raise self._not_kept(error) from error
+        return self.folder
+
+    def _not_kept(self, error: OSError) -> LedgerError:
+        return LedgerError(f"The plan could not be kept in {self.folder.path}: {error.strerror}.")
 
     def _values(self, batch: Sequence[InputRow]) -> Iterator[tuple[object, ...]]:
         """Yield the good rows of `batch`; keeps the others by itself."""
@@ -242,7 +261,7 @@ def remove_stale_drafts(runs_dir: Path) -> None:
     """Remove what planners left behind that were killed.
 
     Raises:
-        OSError: `runs_dir` cannot be opened.
+        UsageError: `runs_dir` may not be looked into.
     """
     with alone_in(runs_dir):
         for draft in runs_dir.glob(f"{_DRAFT}*"):

@@ -33,13 +33,15 @@ def open_destination(destination: Destination) -> Iterator[BinaryIO]:
         yield destination
         destination.flush()
         return
-    path = destination.resolve()
-    if path.is_dir():
-        raise UsageError(f"{destination} is a folder. Name a file to write the report to.")
-    if not path.parent.is_dir():
-        raise UsageError(f"The folder {destination.parent} does not exist. Make it, or name another file.")
     try:
-        with _open_path(path) as out:
+        path = destination.resolve()
+        if path.is_dir():
+            raise UsageError(f"{destination} is a folder. Name a file to write the report to.")
+        if not path.parent.is_dir():
+            raise UsageError(
+                f"The folder {destination.parent} does not exist. Make it, or name another file."
+            )
+        with _open_path(destination, path) as out:
             yield out
     except BrokenPipeError:
         raise
@@ -63,9 +65,10 @@ def sweep(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _open_path(path: Path) -> Iterator[BinaryIO]:
-    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-        with path.open("wb", buffering=_BUFFER_BYTES) as out:
+def _open_path(named: Path, path: Path) -> Iterator[BinaryIO]:
+    """Open what was named, of which `path` is the place without links: for a pipe (`/dev/stdout`) that is none."""
+    if named.exists() and not stat.S_ISREG(named.stat().st_mode):
+        with named.open("wb", buffering=_BUFFER_BYTES) as out:
             yield out
         return
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)

@@ -61,6 +61,19 @@ class Manifest(pydantic.BaseModel):
     left_out: dict[str, str] = {}
 
 
+def remove_manifest(run_dir: Path) -> None:
+    """Remove the manifest before what it lists is written anew: a folder has a true one or none.
+
+    Raises:
+        ReportError: It could not be removed.
+    """
+    path = run_dir / MANIFEST_NAME
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise ReportError(f"The old {path} could not be removed: {error.strerror}.") from error
+
+
 def write_manifest(run_dir: Path, run_id: str) -> Path:
     """Write `manifest.json` for what is in `run_dir` now, and return its path.
 

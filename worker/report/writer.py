@@ -14,7 +14,7 @@ from worker.errors import UsageError
 from worker.model import Outcome
 from worker.report.csv_report import ROWS_AT_ONCE, encode, header_line, line_maker, write_csv
 from worker.report.destination import Destination, open_destination, sweep, write_bytes
-from worker.report.manifest import MANIFEST_NAME, write_manifest
+from worker.report.manifest import MANIFEST_NAME, remove_manifest, write_manifest
 from worker.report.tally import Tally
 from worker.reportable import ReportRow, RunFacts
 
@@ -81,6 +81,7 @@ def write_all(
 
     for name in (REPORT_NAME, FAILED_NAME, PAGE_NAME, SUMMARY_NAME, MANIFEST_NAME):
         sweep(run_dir / name)
+    remove_manifest(run_dir)
     tally = Tally()
     failed = _write_rows(run_dir, facts, rows, tally)
     write_bytes(run_dir / PAGE_NAME, render(facts, tally, run_dir).encode("utf-8", "backslashreplace"))

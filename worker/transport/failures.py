@@ -34,6 +34,14 @@ _TABLE: Final[tuple[tuple[type[BaseException], Trouble, str], ...]] = (
     (OSError, Trouble.DISCONNECTED, "the connection broke"),
 )
 
+_REFUSALS: Final = frozenset(range(400, 500)) - {408, 425, 429}
+"""How a proxy answers CONNECT when it will answer the next one in the same way."""
+
+_PROXY_ADVICE: Final = (
+    "the proxy refused to connect ({status}); HTTPS_PROXY holds its address, user and password, NO_PROXY the hosts"
+    " that need none"
+)
+
 
 def no_answer(error: BaseException, *, sent: bool) -> NoAnswer:
     """Return what `error` means; the detail names no address, header or identifier.
@@ -42,6 +50,8 @@ def no_answer(error: BaseException, *, sent: bool) -> NoAnswer:
         error: One of `CAUGHT`.
         sent: Whether writing the request had begun.
     """
+    if isinstance(error, aiohttp.ClientHttpProxyError) and error.status in _REFUSALS:
+        return NoAnswer(Trouble.PROXY, _PROXY_ADVICE.format(status=error.status), sent)
     for kind, trouble, detail in _TABLE:
         if isinstance(error, kind):
             reason = _reason(error)

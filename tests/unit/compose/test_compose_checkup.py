@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import email.utils
+import errno
 import os
 import shutil
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -206,6 +208,20 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path, monkeypatch
     assert checkup._disk(tmp_path / "runs") == Finding(
         "disk", ok=False, text=f"{tmp_path} cannot be written to. Choose another --runs folder"
     )
+
+
+def test_a_folder_that_may_not_be_looked_at_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For root nothing is closed, so the system's answer is made up."""
+    monkeypatch.setattr(Path, "exists", _closed)
+    assert checkup._disk(Path("/closed/runs")) == Finding(
+        "disk",
+        ok=False,
+        text="/closed/runs cannot be looked at: Permission denied. Choose another --runs folder",
+    )
+
+
+def _closed(_path: Path) -> NoReturn:
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 @pytest.mark.parametrize("below", [".", "below"])

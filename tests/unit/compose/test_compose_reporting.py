@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from unit.ledger.ledger_staging import plan, result, session, tamper
 
 from worker.compose.reporting import last_report, report
-from worker.errors import LedgerError, RunBusyError
+from worker.errors import LedgerError, ReportError, RunBusyError
 from worker.ledger import RunFolder
 from worker.model import Outcome, RunState
+from worker.report import manifest
+from worker.report.manifest import verify_manifest
 
 NOBODY: frozenset[Outcome] = frozenset()
 
@@ -124,7 +126,9 @@ def test_what_is_accepted_now_decides_the_exit_code_of_what_is_kept(mixed: RunFo
     assert kept(mixed)["exit_code"] == 1
 
 
-@pytest.mark.parametrize("spoil", ["summary gone", "summary broken", "report gone", "state", "outcomes"])
+@pytest.mark.parametrize(
+    "spoil", ["summary gone", "summary broken", "report gone", "manifest gone", "state", "outcomes"]
+)
 def test_what_is_missing_or_behind_is_written_anew(mixed: RunFolder, spoil: str) -> None:
     told = report(mixed, accept=NOBODY)
     table, summary = mixed.path / "report.csv", mixed.path / "summary.json"
@@ -135,6 +139,8 @@ def test_what_is_missing_or_behind_is_written_anew(mixed: RunFolder, spoil: str)
             summary.write_text("{")
         case "report gone":
             table.unlink()
+        case "manifest gone":
+            (mixed.path / "manifest.json").unlink()
         case "state":
             summary.write_text(json.dumps(told | {"state": "halted"}))
         case _:
@@ -143,9 +149,35 @@ def test_what_is_missing_or_behind_is_written_anew(mixed: RunFolder, spoil: str)
     again = last_report(mixed, accept=NOBODY)
     assert again == kept(mixed)
     assert again["state"] == "finished"
+    assert verify_manifest(mixed.path) == []
     assert table.read_text().splitlines()[2].split(",")[3] == (
         "refused" if spoil == "outcomes" else "not_found"
     )
+
+
+def test_a_disk_that_is_full_at_the_manifest_leaves_none_that_is_old(
+    mixed: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report(mixed, accept=NOBODY)
+    tamper(mixed, "UPDATE outcomes SET outcome = 'refused' WHERE row = 2")
+    with monkeypatch.context() as full:
+        full.setattr(manifest, "write_bytes", _no_room)
+        with pytest.raises(ReportError, match="no room"):
+            last_report(mixed, accept=NOBODY)
+    assert not (mixed.path / "manifest.json").exists()
+    last_report(mixed, accept=NOBODY)
+    assert verify_manifest(mixed.path) == []
+
+
+def _no_room(_path: Path, _content: bytes) -> NoReturn:
+    raise ReportError("no room")
+
+
+def test_a_run_that_was_moved_names_its_new_place(mixed: RunFolder) -> None:
+    told = report(mixed, accept=NOBODY)
+    moved = RunFolder(mixed.path.rename(mixed.path.with_name("elsewhere")))
+    places = {"run_dir": str(moved.path), "report": str(moved.path / "report.csv")}
+    assert last_report(moved, accept=NOBODY) == told | places
 
 
 def test_reports_are_not_written_under_another_process(mixed: RunFolder) -> None:

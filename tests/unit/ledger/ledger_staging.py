@@ -36,7 +36,7 @@ def plan(
     with draft:
         draft.add(pairs(rows) if isinstance(rows, int) else rows)
         draft.finish(header=HEADER, protected=frozenset(protected), lists=lists)
-    return draft.folder
+        return draft.publish()
 
 
 def result(

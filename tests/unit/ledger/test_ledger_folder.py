@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,29 @@ def test_an_unknown_run_is_a_sentence_that_names_the_latest(tmp_path: Path) -> N
 def test_without_any_run_it_says_none(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"latest there: none\.$"):
         RunFolder.open(tmp_path / "missing", "x")
+
+
+def test_only_folders_with_a_ledger_are_runs(tmp_path: Path) -> None:
+    folder = plan(tmp_path, 1)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    folder.path.with_name(".hidden").symlink_to(folder.path)
+    assert RunFolder.all(tmp_path) == [folder]
+    assert RunFolder.all(tmp_path / "missing") == []
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
+def test_a_folder_of_runs_that_may_not_be_looked_into_is_not_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """For root nothing is closed, so the system's answer is made up."""
+
+    def closed(_: Path) -> Iterator[Path]:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "iterdir", closed)
+    with pytest.raises(UsageError, match=f"cannot look into it: {os.strerror(number)}"):
+        RunFolder.all(tmp_path)
 
 
 def test_the_runs_of_an_input_come_newest_first_with_their_selection(tmp_path: Path) -> None:

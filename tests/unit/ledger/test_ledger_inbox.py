@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import errno
 import os
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -52,6 +54,18 @@ def test_a_command_being_written_is_not_taken(tmp_path: Path, monkeypatch: pytes
 def test_an_inbox_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="Cannot leave a command in"):
         post_command(tmp_path / "missing", Command(name="pause"))
+
+
+def test_an_inbox_on_media_that_is_only_read_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def only_read(*_: object, **__: object) -> NoReturn:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "touch", only_read)
+    monkeypatch.setattr(Path, "unlink", only_read)
+    with pytest.raises(UsageError, match="Read-only file system"):
+        post_command(tmp_path, Command(name="pause"))
 
 
 def test_a_command_reads_as_a_person_would_say_it() -> None:

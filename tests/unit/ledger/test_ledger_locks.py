@@ -91,6 +91,19 @@ def test_a_lock_that_cannot_be_opened_is_a_sentence(tmp_path: Path) -> None:
     assert not (tmp_path / "target").exists()
 
 
+def test_without_any_folder_for_the_tenants_lock_it_says_how_to_name_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.delenv("BULK_UNVERIFY_LOCK_DIR", raising=False)
+    monkeypatch.setattr("worker.ledger.locks._SYSTEM_LOCKS", Path("/nowhere"))
+    monkeypatch.setattr("tempfile.gettempdir", none)
+    with pytest.raises(UsageError, match="BULK_UNVERIFY_LOCK_DIR"):
+        tenant_lock("acme.example", run_id="r", share=False)
+
+
 def test_a_full_disk_keeps_nobody_from_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "full")

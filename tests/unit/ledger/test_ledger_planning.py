@@ -102,6 +102,7 @@ def test_rows_come_in_batches_and_from_several_calls(tmp_path: Path) -> None:
         draft.add(rows[:9000])
         draft.add(iter(rows[9000:]))
         draft.finish(header=HEADER, protected=frozenset())
+        draft.publish()
     assert look(draft.folder, "SELECT count(*), min(row), max(row) FROM rows") == [(10_000, 1, 10_000)]
     assert draft.folder.meta()["rows"] == "10000"
 
@@ -117,11 +118,12 @@ def test_only_the_owner_may_look(tmp_path: Path, umask: int) -> None:
     assert modes == {"run-1": 0o700, "inbox": 0o700, "ledger.sqlite": 0o600, "lock": 0o600}
 
 
-def test_what_is_not_finished_leaves_nothing(tmp_path: Path) -> None:
+def test_what_is_not_published_leaves_nothing(tmp_path: Path) -> None:
     draft = PlanDraft(tmp_path, "r", BINDING, operator="", reason="", planned_at=1.0)
     with draft:
         draft.add(pairs(3))
-        assert RunFolder.all(tmp_path) == []  # not a run before it is finished
+        draft.finish(header=HEADER, protected=frozenset())
+        assert RunFolder.all(tmp_path) == []  # not a run before it is published
     assert list(tmp_path.iterdir()) == []
 
 
@@ -149,7 +151,7 @@ def test_a_name_that_is_taken_is_refused_and_keeps_the_run(tmp_path: Path) -> No
 
 
 def test_a_folder_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="Cannot make a plan in"):
+    with pytest.raises(UsageError, match="Cannot look into the folder"):
         plan(tmp_path / "missing", 3)
 
 

@@ -97,8 +97,8 @@ def test_accepted_outcomes_are_no_failures() -> None:
     assert halt.evidence == {Outcome.REFUSED, Outcome.UNCONFIRMED, Outcome.EXHAUSTED}
 
 
-@pytest.mark.parametrize("code", ["unknown_host", "certificate"])
-def test_host_and_certificate_matter_only_before_the_first_answer(code: str) -> None:
+@pytest.mark.parametrize("code", ["unknown_host", "certificate", "proxy"])
+def test_host_certificate_and_proxy_matter_only_before_the_first_answer(code: str) -> None:
     trouble = Verdict(Decision.RETRY, Outcome.EXHAUSTED, None, code, "why")
     watch = guard()
     halt = watch.see_unfinished(trouble)

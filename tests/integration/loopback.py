@@ -1,0 +1,50 @@
+"""Small servers on loopback: whatever a test makes of a connection, and a proxy that tunnels."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@contextlib.asynccontextmanager
+async def listening(serve: Serve, context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """Serve on a loopback port; no connection outlives the block."""
+    tasks: list[asyncio.Task[None]] = []
+
+    async def tracked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.append(task)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError), contextlib.closing(writer):
+            await serve(reader, writer)
+
+    server = await asyncio.start_server(tracked, "127.0.0.1", 0, ssl=context)
+    yield server.sockets[0].getsockname()[1]
+    server.close()
+    await server.wait_closed()
+    await asyncio.wait_for(asyncio.gather(*tasks), 5)
+
+
+@contextlib.asynccontextmanager
+async def tunnelling(port: int, status: bytes) -> AsyncIterator[tuple[int, list[bytes]]]:
+    """A proxy that tunnels every CONNECT to `port`, or refuses it with `status`."""
+    heads: list[bytes] = []
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError), contextlib.closing(writer):
+            while data := await reader.read(65536):
+                writer.write(data)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 " + status + b"\r\n\r\n")
+        if status.startswith(b"200"):
+            there_reader, there_writer = await asyncio.open_connection("127.0.0.1", port)
+            await asyncio.gather(pump(reader, there_writer), pump(there_reader, writer))
+
+    async with listening(serve) as proxy_port:
+        yield proxy_port, heads
