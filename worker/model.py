@@ -103,6 +103,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
         identifier_id: The e-mail's (or phone's) id, unescaped.
         earlier_requests: Requests sent for this row in earlier sessions that ended without an outcome.
         maybe_sent: A killed session had claimed this row, so its call may have been made already.
+        resent: It may have been, and has been sent again since.
     """
 
     number: int
@@ -110,6 +111,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     identifier_id: str
     earlier_requests: int = 0
     maybe_sent: bool = False
+    resent: bool = False
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):

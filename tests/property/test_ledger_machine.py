@@ -35,6 +35,7 @@ class Ledgers(RuleBasedStateMachine):
         self.outcomes: dict[int, Outcome] = {}
         self.requests = dict.fromkeys(range(1, rows + 1), 0)
         self.maybe: set[int] = set()
+        self.resent: set[int] = set()
         self.flying: dict[int, Row] = {}
         self.past: set[int] = set()
         """Pending, and behind what this session has claimed: the next one claims them."""
@@ -64,6 +65,17 @@ class Ledgers(RuleBasedStateMachine):
             del self.outcomes[number]
         return taken
 
+    def send(self, number: int) -> None:
+        """Note that a row was sent in a session that knows of it."""
+        if number in self.maybe:
+            self.resent.add(number)
+
+    def told(self, number: int) -> tuple[str, int]:
+        """Return `sent` and `resent` of a row with an outcome."""
+        if number in self.resent:
+            return "yes", 1
+        return "maybe" if number in self.maybe else "yes" if self.requests[number] else "no", 0
+
     @rule(limit=st.integers(1, 5))
     def claim(self, limit: int) -> None:
         claimed = self.do(self.ledger.claim(limit))
@@ -79,8 +91,9 @@ class Ledgers(RuleBasedStateMachine):
         assert bool(numbers) == bool(allowed)
         last = numbers[-1] if numbers else self.rows
         assert numbers == [number for number in allowed if number <= last]
-        excluded = look(self.folder, "SELECT row FROM outcomes WHERE outcome = 'excluded'")
-        for (number,) in excluded:
+        excluded = look(self.folder, "SELECT row, sent, resent FROM outcomes WHERE outcome = 'excluded'")
+        for number, *told in excluded:
+            assert tuple(told) == self.told(number)
             assert f"u{number}" in self.protected
             assert number in open_rows or self.outcomes[number] is Outcome.EXCLUDED
             if number not in self.outcomes:
@@ -89,6 +102,7 @@ class Ledgers(RuleBasedStateMachine):
         for row in claimed:
             assert row.earlier_requests == self.requests[row.number]
             assert row.maybe_sent == (row.number in self.maybe)
+            assert row.resent == (row.number in self.resent)
             self.flying[row.number] = row
 
     @precondition(lambda self: self.flying)
@@ -101,9 +115,9 @@ class Ledgers(RuleBasedStateMachine):
         self.ended.add(row.number)
         self.requests[row.number] += requests
         (told,) = look(self.folder, "SELECT sent, resent FROM outcomes WHERE row = ?", row.number)
-        maybe = row.number in self.maybe
-        unsent = "maybe" if maybe else "yes" if self.requests[row.number] else "no"
-        assert told == (("yes", int(maybe)) if requests else (unsent, 0))
+        if requests:
+            self.send(row.number)
+        assert told == self.told(row.number)
 
     @precondition(lambda self: self.flying)
     @rule(data=st.data(), requests=st.integers(0, 2))
@@ -112,6 +126,8 @@ class Ledgers(RuleBasedStateMachine):
         self.ledger.give_back([unfinished(row, requests)])
         self.do(self.ledger.flush())
         self.requests[row.number] += requests
+        if requests:
+            self.send(row.number)
         self.past.add(row.number)
 
     @rule(outcomes=st.frozensets(CALLED, min_size=1))
@@ -165,7 +181,9 @@ class Ledgers(RuleBasedStateMachine):
             assert row.outcome == self.outcomes.get(row.number, Outcome.PENDING)
             assert row.requests == self.requests[row.number]
         pending_maybe = {row.number for row in rows if row.outcome is Outcome.PENDING and row.sent == "maybe"}
-        assert pending_maybe == {n for n in self.maybe | set(self.flying) if n not in self.outcomes}
+        unsure = (self.maybe | set(self.flying)) - self.resent
+        assert pending_maybe == {n for n in unsure if n not in self.outcomes}
+        assert {row.number for row in rows if row.resent} == self.resent
 
     def teardown(self) -> None:
         if hasattr(self, "loop"):

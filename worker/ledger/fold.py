@@ -13,7 +13,7 @@ import msgspec
 from worker.errors import LedgerError
 from worker.ledger.folder import RunFolder
 from worker.ledger.protection import IS_PROTECTED, is_protected
-from worker.ledger.schema import broken, connect
+from worker.ledger.schema import RESENT, broken, connect
 from worker.ledger.steps import next_pending
 from worker.model import Outcome, Row, RunState
 from worker.reportable import ReportRow, RunFacts, SessionFacts
@@ -168,10 +168,13 @@ def report_rows(folder: RunFolder) -> Iterator[ReportRow]:
                     Outcome.PENDING,
                     requests=carried or 0,
                     sent=_pending_sent(carried, maybe, flying),
+                    resent=maybe == RESENT,
                 )
 
 
 def _pending_sent(requests: int | None, maybe: int | None, flying: int | None) -> str:
+    if maybe == RESENT:
+        return "yes"
     if maybe or flying is not None:
         return "maybe"
     return "yes" if requests else "no"

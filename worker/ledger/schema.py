@@ -21,7 +21,8 @@ CREATE TABLE rows (               -- the plan: never changed once it is complete
 CREATE TABLE in_flight (          -- claimed and without an outcome; after a kill: what may have been sent
   row INTEGER PRIMARY KEY);
 CREATE TABLE carried (            -- what earlier sessions left behind of rows without an outcome
-  row INTEGER PRIMARY KEY, requests INTEGER NOT NULL, maybe_sent INTEGER NOT NULL);
+  row INTEGER PRIMARY KEY, requests INTEGER NOT NULL,
+  maybe_sent INTEGER NOT NULL);   -- 1: claimed when the process was killed; 2: and sent again since
 CREATE TABLE outcomes (
   row INTEGER PRIMARY KEY, session INTEGER NOT NULL, outcome TEXT NOT NULL, http_status INTEGER,
   error_code TEXT, error_message TEXT, requests INTEGER NOT NULL, sent TEXT NOT NULL,
@@ -38,6 +39,8 @@ CREATE TABLE commands (id INTEGER PRIMARY KEY, applied_at REAL NOT NULL, command
 CREATE TABLE protected (id TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
+RESENT: Final = 2
+"""In `carried.maybe_sent`: a killed session may have sent the row, and it was sent again since."""
 _READ_CACHE_KIB: Final = 2_048
 """Reading goes through the ledger once, in order: what it has passed is not needed again."""
 _WRITE_CACHE_KIB: Final = 16_384

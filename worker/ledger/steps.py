@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from worker.ledger.inserts import insert
+from worker.ledger.schema import RESENT
 from worker.model import BARRED, Outcome, Result, Row, RunState, Unfinished
 
 _PENDING: Final = (
@@ -43,7 +44,8 @@ _REMEMBER: Final = (
     " WHERE row IN (SELECT row FROM temp.chosen) ORDER BY row"
 )
 _CARRY_CHOSEN: Final = (
-    "INSERT INTO carried (row, requests, maybe_sent) SELECT row, requests, resent OR sent = 'maybe'"
+    "INSERT INTO carried (row, requests, maybe_sent) SELECT row, requests,"
+    " CASE WHEN resent THEN 2 WHEN sent = 'maybe' THEN 1 ELSE 0 END"
     " FROM outcomes WHERE row IN (SELECT row FROM temp.chosen)"
     # a row of which nothing is known has nothing to carry, and nobody would forget it again
     " AND (requests > 0 OR resent OR sent = 'maybe')"
@@ -63,7 +65,7 @@ def begin_session(
     """Close what a killed session left open, begin the next one, and take back `retake`; returns its number."""
     connection.execute(
         "INSERT INTO carried SELECT row, 0, 1 FROM in_flight WHERE true"
-        " ON CONFLICT (row) DO UPDATE SET maybe_sent = 1"
+        " ON CONFLICT (row) DO UPDATE SET maybe_sent = max(maybe_sent, 1)"
     )
     connection.execute("DELETE FROM in_flight")
     connection.execute(_KILLED)
@@ -103,7 +105,7 @@ def next_pending(
     """Return up to `limit` pending rows after row `after`, in their order."""
     (found,) = connection.execute(_PENDING, (after, in_flight_too, limit)).fetchone()
     return [
-        Row(number, user_id, identifier_id, requests, bool(maybe))
+        Row(number, user_id, identifier_id, requests, maybe > 0, maybe == RESENT)
         for number, user_id, identifier_id, requests, maybe in sorted(_decode_pending(found))
     ]
 
@@ -121,7 +123,7 @@ def exclude(connection: sqlite3.Connection, session: int, rows: Sequence[Row], n
         [
             (
                 row.number, session, _WORDS[BARRED.outcome], None, BARRED.error_code, BARRED.error_message,
-                row.earlier_requests, _was_sent(row, False), 0, now, now, None, None,
+                row.earlier_requests, _was_sent(row, False), row.resent, now, now, None, None,
             )
             for row in rows
         ],
@@ -140,9 +142,13 @@ def record(connection: sqlite3.Connection, session: int, results: Sequence[Resul
 def give_back(connection: sqlite3.Connection, rows: Sequence[Unfinished]) -> None:
     """Put claimed rows back to pending, with what is known of them."""
     known = [
-        (each.row.number, each.requests, each.row.maybe_sent)
+        (
+            row.number,
+            each.requests,
+            RESENT if _is_resent(row, each.requests > row.earlier_requests) else row.maybe_sent,
+        )
         for each in rows
-        if each.requests or each.row.maybe_sent
+        if (row := each.row).maybe_sent or each.requests
     ]
     connection.executemany(_CARRY, known)
     connection.execute(_LAND, (_numbers([each.row for each in rows]),))
@@ -185,7 +191,7 @@ def _outcome(session: int, result: Result) -> tuple[object, ...]:
         verdict.error_message,
         result.requests,
         _was_sent(row, result.sent),
-        row.maybe_sent and result.sent,
+        _is_resent(row, result.sent),
         result.started_at,
         result.finished_at,
         verdict.verified_contacts_left,
@@ -195,11 +201,16 @@ def _outcome(session: int, result: Result) -> tuple[object, ...]:
 
 def _was_sent(row: Row, now: bool) -> str:
     """Return what is known of the row's calls; a maybe stays one until it is sent again."""
-    if now:
+    if now or row.resent:
         return "yes"
     if row.maybe_sent:
         return "maybe"
     return "yes" if row.earlier_requests else "no"
+
+
+def _is_resent(row: Row, now: bool) -> bool:
+    """Return whether a row that may have been sent by a killed session was sent again, by now or before."""
+    return row.resent or (row.maybe_sent and now)
 
 
 def _forget_carried(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:

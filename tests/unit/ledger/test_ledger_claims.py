@@ -9,7 +9,7 @@ import pytest
 from unit.ledger.ledger_staging import look, plan, result, session, unfinished
 
 from worker.errors import LedgerError
-from worker.ledger import RunLedger, first_pending
+from worker.ledger import RunLedger, first_pending, report_rows
 from worker.model import Outcome, RunState
 
 FLYING = "SELECT row FROM in_flight ORDER BY row"
@@ -253,6 +253,25 @@ async def test_a_maybe_that_was_not_sent_again_stays_a_maybe(tmp_path: Path) -> 
     async with session(folder) as ledger:
         (second,) = await ledger.claim(2)
     assert second.maybe_sent
+
+
+async def test_a_maybe_that_was_sent_again_stays_known_as_such_without_an_outcome(tmp_path: Path) -> None:
+    """Found by a reviewer: given back after its second call, the row's report told of neither call."""
+    folder = plan(tmp_path, 2)
+    async with session(folder) as ledger:
+        await ledger.claim(2)
+    async with session(folder) as ledger:
+        ledger.give_back([unfinished(row, 1) for row in await ledger.claim(2)])
+        await ledger.flush()
+        assert [(row.sent, row.resent) for row in report_rows(folder)] == [("yes", True)] * 2
+    async with session(folder) as ledger:
+        await ledger.protect(frozenset({"u1"}))
+        (second,) = await ledger.claim(2)
+        ledger.record(result(second, Outcome.EXHAUSTED, status=None, requests=0, sent=False))
+        await ledger.flush()
+    assert look(folder, "SELECT row, outcome, requests, sent, resent FROM outcomes ORDER BY row") == [
+        (1, "excluded", 1, "yes", 1), (2, "exhausted", 1, "yes", 1),
+    ]  # fmt: skip
 
 
 async def test_earlier_requests_survive_a_kill_and_count_once(tmp_path: Path) -> None:
