@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -282,3 +284,63 @@ def test_a_plan_says_when_the_deadline_is_too_short_for_it(tmp_path: Path) -> No
         "takes 3m00s or longer, which the deadline" in call(tmp_path, "plan", "good.csv", *flags, "2m").stderr
     )
     assert "takes 3m00s or longer\n" in call(tmp_path, "plan", "good.csv", *flags, "4m").stderr
+
+
+@pytest.mark.parametrize("spoil", ["garbage", "away", "locked"])
+def test_a_run_that_cannot_be_read_is_not_taken_for_none(tmp_path: Path, spoil: str) -> None:
+    """Found by a reviewer: it was passed over in silence, and each of its rows called a second time."""
+    (tmp_path / "good.csv").write_text(GOOD)
+    run_id = planned(tmp_path)["run_id"]
+    [folder] = runs(tmp_path)
+    with contextlib.ExitStack() as held:
+        match spoil:
+            case "garbage":
+                folder.ledger.write_bytes(b"no database" * 1000)
+            case "away":
+                folder.ledger.rename(folder.path / "ledger.sqlite.bak")
+            case _:
+                folder.rest()
+                other = held.enter_context(contextlib.closing(sqlite3.connect(folder.ledger)))
+                other.execute("BEGIN EXCLUSIVE")
+        refused(call(tmp_path, "run", "good.csv", "--yes"), run_id, "--again")
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [run_id]
+    assert planned(tmp_path, "--again")["run_id"] != run_id
+
+
+def finish(folder: Path) -> str:
+    """Carry out a run of nothing, and return its name."""
+    (folder / "good.csv").write_text("user_id,identifier_id\n")
+    assert call(folder, "run", "good.csv", "--yes").returncode == 0
+    return runs(folder)[-1].run_id
+
+
+def test_a_file_that_was_changed_since_its_plan_is_not_called_unseen(tmp_path: Path) -> None:
+    (tmp_path / "good.csv").write_text(GOOD)
+    run_id = planned(tmp_path)["run_id"]
+    (tmp_path / "good.csv").write_text(THREE)
+    refused(call(tmp_path, "run", "good.csv", "--yes"), "other content", run_id, "planned", "--again")
+    assert len(runs(tmp_path)) == 1
+    newer = planned(tmp_path)["run_id"]
+    dry = call(tmp_path, "run", "good.csv", "--dry-run")
+    assert dry.returncode == 0
+    assert newer in dry.stderr, "what was planned anew is what is run"
+
+
+def test_a_file_that_was_changed_while_its_run_is_open_is_no_second_run(tmp_path: Path) -> None:
+    (tmp_path / "good.csv").write_text(GOOD)
+    halted = call(tmp_path, "run", "good.csv", "--yes", "--deadline", "100ms", "--rate", "1/s")
+    assert halted.returncode == 3, halted.stderr
+    [folder] = runs(tmp_path)
+    (tmp_path / "good.csv").write_text(THREE)
+    for command in (["run", "good.csv", "--yes"], ["plan", "good.csv"]):
+        refused(call(tmp_path, *command), "other content", f"`bulk-unverify run {folder.run_id}`", "--again")
+    (tmp_path / "other.csv").write_text(THREE)
+    assert call(tmp_path, "plan", "other.csv").returncode == 0, "a file of another name is another matter"
+    assert planned(tmp_path)["rows"] == 3
+
+
+def test_a_file_that_was_changed_after_its_run_was_finished_is_a_run_of_its_own(tmp_path: Path) -> None:
+    run_id = finish(tmp_path)
+    (tmp_path / "good.csv").write_text(THREE)
+    done = call(tmp_path, "run", "good.csv", "--yes", "--deadline", "100ms", "--rate", "1/s", "--json")
+    assert json.loads(done.stdout)["run_id"] != run_id

@@ -100,6 +100,7 @@ def run(
             again,
             steering.exclude,
             steering.reason,
+            called_at_once=not dry_run,
         )
         folder = plan_run(request)
     carry_out(CarryOut(folder, chosen, settings, frozenset(), yes=yes, as_json=as_json, dry_run=dry_run))

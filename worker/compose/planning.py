@@ -20,7 +20,8 @@ from worker.connection import Tenant
 from worker.errors import InputError, UsageError
 from worker.hints import typed_for
 from worker.intake import InputOptions, digest, is_stream, load_protected, open_table, spooled
-from worker.ledger import Binding, PlanDraft, RunFolder, remove_stale_drafts
+from worker.ledger import Binding, PlanDraft, RunFolder, facts, remove_stale_drafts
+from worker.model import RunState
 
 _STEM: Final = re.compile(r"[^A-Za-z0-9]+")
 _STEM_LENGTH: Final = 24
@@ -39,6 +40,8 @@ class PlanRequest:
         again: Whether to make a new run although one of the same input exists.
         exclude: The protected list, or None.
         reason: Why it is done.
+        called_at_once: Whether its rows are called as soon as it is planned: then a plan that was looked at
+            must not give way to one of other content in silence.
     """
 
     input_path: Path
@@ -49,6 +52,7 @@ class PlanRequest:
     again: bool
     exclude: Path | None
     reason: str
+    called_at_once: bool = False
 
 
 def operator() -> str:
@@ -65,7 +69,8 @@ def plan_run(request: PlanRequest) -> RunFolder:
 
     Raises:
         InputError: The file as a whole cannot be planned.
-        UsageError: There is no such operation, or the input is planned already, read in another way.
+        UsageError: There is no such operation, or the input is planned already: read in another way, or with
+            other content and not finished.
     """
     if request.operation not in OPERATIONS:
         raise UsageError(f"There is no operation {request.operation!r}; there are {', '.join(OPERATIONS)}.")
@@ -82,32 +87,60 @@ def plan_run(request: PlanRequest) -> RunFolder:
         )
 
         def existing() -> RunFolder | None:
-            return None if request.again else _find(request.runs_dir, binding)
+            return None if request.again else _find(request, binding)
 
         return existing() or _draft(request, binding, path, existing)
 
 
-def _find(runs_dir: Path, binding: Binding) -> RunFolder | None:
+def _find(request: PlanRequest, binding: Binding) -> RunFolder | None:
     """Return the newest run of `binding`, or None where its input has no run.
 
     Raises:
-        UsageError: Its runs were read in another way: one more would call every row a second time.
+        UsageError: One more run would call rows a second time, or others than were looked at.
     """
-    others = []
-    for folder, selection in RunFolder.of_input(runs_dir, binding):
-        planned, wanted = _normal(selection), dict(binding.selection)
-        differing = [name for name in planned | wanted if planned.get(name) != wanted.get(name)]
-        if not differing:
-            return folder
-        others.append((folder, differing))
-    if not others:
-        return None
-    folder, differing = others[0]
+    otherwise: tuple[RunFolder, list[str]] | None = None
+    namesake: RunFolder | None = None
+    for folder, bound in RunFolder.bound(request.runs_dir):
+        if (bound.tenant, bound.operation) != (binding.tenant, binding.operation):
+            continue
+        if bound.input_sha256 == binding.input_sha256:
+            differing = _differing(bound.selection, binding.selection)
+            if not differing:
+                return folder
+            otherwise = otherwise or (folder, differing)
+        elif bound.input_name == binding.input_name:
+            namesake = namesake or folder
+    if otherwise is not None:
+        raise _read_otherwise(*otherwise)
+    if namesake is not None and not is_stream(request.input_path):
+        _refuse_changed(namesake, request)
+    return None
+
+
+def _differing(planned: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
+    before, now = _normal(planned), dict(wanted)
+    return [name for name in before | now if before.get(name) != now.get(name)]
+
+
+def _read_otherwise(folder: RunFolder, differing: list[str]) -> UsageError:
     flags = " and ".join(map(_flag, differing))
-    raise UsageError(
+    return UsageError(
         f"This input is planned already, as run {folder.run_id}, with {flags} otherwise than now. A second plan"
         f" would call its rows a second time: use that run (`{typed_for(folder.path, 'run')}`), or give"
         " --again for a new one."
+    )
+
+
+def _refuse_changed(namesake: RunFolder, request: PlanRequest) -> None:
+    """Refuse a file that was changed since its run was planned, if that run is still to be carried out."""
+    state = facts(namesake).state
+    settled = state in (RunState.FINISHED, RunState.CANCELLED)
+    if settled or (state is RunState.PLANNED and not request.called_at_once):
+        return
+    raise UsageError(
+        f"{request.input_path} has other content than when run {namesake.run_id} was planned, which is"
+        f" {state}: carry that out (`{typed_for(namesake.path, 'run')}`), plan the new content to look at it"
+        " first, or give --again for a new run of it."
     )
 
 

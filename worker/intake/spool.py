@@ -110,7 +110,7 @@ def _locked_file(directory: Path) -> tuple[int, Path]:
 def _remove_stale(directory: Path) -> None:
     """Remove the copies of processes that were killed: nobody holds their lock."""
     for path in directory.glob(f"{_PREFIX}*{_SUFFIX}"):
-        with contextlib.suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
+        with contextlib.suppress(OSError), path.open("rb") as file:  # gone, in use, or of another user
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +20,8 @@ LEDGER = "ledger.sqlite"
 LISTS = "protected_lists"
 """Under this name the ledger keeps the paths of the protected lists, as a JSON array."""
 _SHOWN_CHARS = 120
+_RUN_ID = re.compile(r"\d{8}-\d{6}-")
+"""How a run's name begins, and a folder's that was not renamed."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -83,16 +86,16 @@ class RunFolder:
 
     @property
     def exists(self) -> bool:
-        """Whether there is a run here that this user may look at."""
+        """Whether there is a run here, though its ledger be taken away or this user may not look into it."""
         try:
-            return self.ledger.is_file()
+            return self.ledger.exists() or ((self.path / "lock").exists() and self.inbox.is_dir())
         except OSError:
-            return False
+            return bool(_RUN_ID.match(self.run_id))
 
     @property
     def owned(self) -> bool:
         """Whether a process works on the run now."""
-        return is_held(self.path / "lock")
+        return is_held(self.path)
 
     @classmethod
     def open(cls, runs_dir: Path, name: str) -> Self:
@@ -125,21 +128,27 @@ class RunFolder:
         return [folder for folder in folders if folder.exists]
 
     @classmethod
-    def of_input(cls, runs_dir: Path, binding: Binding) -> Iterator[tuple[Self, Mapping[str, str]]]:
-        """Yield the runs of the same input, tenant and operation with their selection, newest first.
+    def bound(cls, runs_dir: Path) -> Iterator[tuple[Self, Binding]]:
+        """Yield the runs in `runs_dir` with what selected their rows, newest first.
 
-        A ledger that cannot be read is passed over.
+        Raises:
+            UsageError: A run cannot be read: nobody knows what its rows are, and it must not count as none.
         """
         for folder in reversed(cls.all(runs_dir)):
-            with contextlib.suppress(BulkUnverifyError):
-                bound = folder.binding()
-                if dataclasses.replace(bound, selection=binding.selection) == binding:
-                    yield folder, bound.selection
+            try:
+                binding = folder.binding()
+            except BulkUnverifyError as error:
+                raise UsageError(
+                    f"Run {folder.run_id} cannot be read, and if it is of this input its rows would be called a"
+                    f" second time. Mend it or move it out of {runs_dir}, or give --again. ({error})"
+                ) from error
+            yield folder, binding
 
     def lock(self) -> FileLock:
         """Return the lock of the run's one owner."""
         return FileLock(
             self.path / "lock",
+            folder=self.path,
             note="",
             busy=f"Run {self.run_id} is being worked on by {{holder}}. Watch it with"
             f" `{typed_for(self.path, 'status')}`, steer it with pause, continue, rate or cancel.",

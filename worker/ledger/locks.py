@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import getpass
 import hashlib
@@ -20,6 +21,7 @@ from worker.errors import RunBusyError, UsageError
 
 _SYSTEM_LOCKS: Final = Path("/run/lock")
 _HOLDER_BYTES: Final = 4096
+_AS_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _TRIES: Final = 5
 _TRY_AGAIN_S: Final = 0.01
 
@@ -33,15 +35,27 @@ class FileLock:
         busy: The sentence for the one who is refused; `{holder}` is filled in.
         shared: Whether others that also ask for it shared may hold it at once.
         mode: Permissions of a new lock file.
+        folder: What to hold as well, so that the lock is not lost with its file; None for nothing.
     """
 
-    def __init__(self, path: Path, *, note: str, busy: str, shared: bool = False, mode: int = 0o600) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        note: str,
+        busy: str,
+        shared: bool = False,
+        mode: int = 0o600,
+        folder: Path | None = None,
+    ) -> None:
         self._path = path
+        self._folder = folder
         self._note = note
         self._busy = busy
         self._shared = shared
         self._mode = mode
         self._descriptor = -1
+        self._folder_descriptor = -1
 
     def __enter__(self) -> Self:
         """Take the lock.
@@ -78,23 +92,29 @@ class FileLock:
             self._descriptor = os.open(self._path, flags | os.O_CREAT, self._mode)
         with contextlib.suppress(PermissionError):  # another user's file: its mode is as it should be already
             os.fchmod(self._descriptor, self._mode)
+        if self._folder is not None:
+            self._folder_descriptor = os.open(self._folder, _AS_FOLDER)
 
     def _take(self) -> bool:
         """Take the lock if it is free; tries for a moment, because `is_held` takes it to find out."""
         kind = fcntl.LOCK_SH if self._shared else fcntl.LOCK_EX
         for _ in range(_TRIES):
             try:
-                fcntl.flock(self._descriptor, kind | fcntl.LOCK_NB)
+                for descriptor in self._descriptors():
+                    fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
             except BlockingIOError:
                 time.sleep(_TRY_AGAIN_S)
             else:
                 return True
         return False
 
+    def _descriptors(self) -> list[int]:
+        return [each for each in (self._descriptor, self._folder_descriptor) if each >= 0]
+
     def _close(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-        self._descriptor = -1
+        for descriptor in self._descriptors():
+            os.close(descriptor)
+        self._descriptor = self._folder_descriptor = -1
 
     def _sign(self) -> None:
         since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -118,7 +138,7 @@ def alone_in(folder: Path) -> Iterator[None]:
         UsageError: The folder may not be looked into.
     """
     try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = os.open(folder, _AS_FOLDER)
     except OSError as error:
         raise UsageError(f"Cannot look into the folder {folder}: {error.strerror}.") from error
     try:
@@ -129,11 +149,11 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Return whether some process holds the lock file `path`."""
+    """Return whether some process holds the lock file or folder `path`, or may: it cannot be looked at."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        return error.errno != errno.ENOENT
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from unit.ledger.ledger_staging import plan
@@ -89,6 +90,27 @@ def test_a_lock_that_cannot_be_opened_is_a_sentence(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="Cannot use the lock"):
             FileLock(tmp_path / name, note="", busy="").__enter__()
     assert not (tmp_path / "target").exists()
+
+
+@pytest.mark.parametrize("kind", ["circle", "pipe", "closed"])
+def test_a_lock_that_cannot_be_looked_at_may_be_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """So nobody's draft is removed by mistake, and no pipe makes `status` wait for ever."""
+    path = tmp_path / "lock"
+    match kind:
+        case "circle":
+            path.symlink_to(path)
+        case "pipe":
+            os.mkfifo(path)
+        case _:
+            path.touch()
+            monkeypatch.setattr(os, "open", _closed)
+    assert is_held(path) == (kind != "pipe")
+
+
+def _closed(*_: object) -> NoReturn:
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def test_without_any_folder_for_the_tenants_lock_it_says_how_to_name_one(
