@@ -3,6 +3,10 @@
 A row's failure is never one of these: it is a value (`worker.model.Verdict`), recorded in the ledger.
 """
 
+from __future__ import annotations
+
+from typing import Self
+
 
 class BulkUnverifyError(Exception):
     """The base of all expected failures; the command line prints its message and exits with its code."""
@@ -30,6 +34,19 @@ class LedgerError(BulkUnverifyError):
     """The ledger could not be read or written (full disk, broken file). Nothing false was recorded."""
 
     exit_code = 3
+
+
+class OutputError(BulkUnverifyError):
+    """Standard output took no answer (a full disk). The code is EX_IOERR: it says nothing of any row."""
+
+    exit_code = 74
+
+    @classmethod
+    def because(cls, error: OSError) -> Self:
+        """Return the error of a stream that cannot be written."""
+        return cls(
+            f"Standard output cannot be written: {error.strerror}. What was done is on disk: see `status`."
+        )
 
 
 class ReportError(BulkUnverifyError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import os
 import signal
 import sys
 import traceback
@@ -15,7 +16,7 @@ from typing import Final, NoReturn, ParamSpec, TypeVar
 
 import typer
 
-from worker.errors import BulkUnverifyError
+from worker.errors import BulkUnverifyError, OutputError
 from worker.hints import DEFAULT_RUNS, typed
 
 P = ParamSpec("P")
@@ -35,7 +36,11 @@ def answer(app: typer.Typer) -> NoReturn:
         mistake = leaving.__context__  # typer has shown it on standard error
         if isinstance(mistake, typer.TyperException) and _asks_for_json(sys.argv[1:]):
             _object(mistake.format_message(), mistake.exit_code)
+        _let_go_of_output()
         raise
+    except OSError as error:  # a help page that cannot be written
+        unheard = OutputError.because(error)
+        fail(str(unheard), unheard.exit_code)
     raise SystemExit(0)
 
 
@@ -89,9 +94,10 @@ class _Interruption(KeyboardInterrupt):
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
     """Outside of a session (planning, reporting) the signals end the command in good order; it has its own."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    if before[signal.SIGINT] is signal.SIG_IGN:
-        del before[signal.SIGINT]  # in the background of a script: control-C is not meant for it
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if before[number] is signal.SIG_IGN:
+            del before[number]  # in the background of a script, or under nohup: it is not meant for us
     try:
         for number in before:
             signal.signal(number, _interrupt)
@@ -110,10 +116,21 @@ def fail(message: str, exit_code: int, *, as_json: bool = False) -> NoReturn:
     sys.stderr.write(f"bulk-unverify: {message}\n")
     if as_json:
         _object(message, exit_code)
+    _let_go_of_output()
     raise SystemExit(exit_code)
 
 
+def _let_go_of_output() -> None:
+    """Lose what standard output cannot take, or Python tries once more as it leaves, and exits 120 for it."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+
+
 def _object(message: str, exit_code: int) -> None:
-    with contextlib.suppress(BrokenPipeError):  # whoever does not read it has the exit code
+    with contextlib.suppress(OSError):  # whoever does not read it has the exit code
         sys.stdout.write(json.dumps({"error": message, "exit_code": exit_code}) + "\n")
         sys.stdout.flush()

@@ -6,6 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+from worker.errors import OutputError
 from worker.hints import typed_for
 from worker.ledger import facts, foreseen
 from worker.model import RETRYABLE, Outcome
@@ -28,9 +29,18 @@ def say(line: str) -> None:
 
 
 def say_json(value: dict[str, object]) -> None:
-    """Write one JSON object, alone, to standard output."""
-    sys.stdout.write(json.dumps(value, default=str) + "\n")
-    sys.stdout.flush()
+    """Write one JSON object, alone, to standard output.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    try:
+        sys.stdout.write(json.dumps(value, default=str) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError.because(error) from error
 
 
 def plan(

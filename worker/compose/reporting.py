@@ -35,6 +35,15 @@ def report(folder: RunFolder, *, accept: frozenset[Outcome]) -> dict[str, object
     return written.summary
 
 
+def _kept_summary(folder: RunFolder) -> dict[str, object]:
+    """Return what `summary.json` holds; nothing where it is missing, or is no JSON object."""
+    try:
+        kept = json.loads((folder.path / SUMMARY_NAME).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return kept if isinstance(kept, dict) else {}
+
+
 def last_report(folder: RunFolder, *, accept: frozenset[Outcome]) -> dict[str, object]:
     """Return the summary of a finished run; writes its reports only if they are missing, unsound or old.
 
@@ -44,10 +53,7 @@ def last_report(folder: RunFolder, *, accept: frozenset[Outcome]) -> dict[str, o
         ReportError: A file could not be written; the ledger is untouched.
     """
     known = facts(folder)
-    try:
-        kept: dict[str, object] = json.loads((folder.path / SUMMARY_NAME).read_bytes())
-    except (OSError, ValueError):
-        kept = {}
+    kept = _kept_summary(folder)
     current = kept.get("state") == known.state and kept.get("outcomes") == known.outcomes
     whole = all((folder.path / name).is_file() for name in (REPORT_NAME, MANIFEST_NAME))
     if current and kept.get("complete") and whole:

@@ -69,7 +69,7 @@ def take(inbox: Path, *, before_ns: int | None = None) -> list[Command]:
             break
         try:
             commands.append(Command.model_validate_json(path.read_bytes()))
-        except (ValidationError, IsADirectoryError, PermissionError):
+        except (ValidationError, OSError):
             path.rename(path.with_suffix(".bad"))
         else:
             path.unlink()

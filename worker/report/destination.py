@@ -29,11 +29,11 @@ def open_destination(destination: Destination) -> Iterator[BinaryIO]:
         UsageError: The path is a folder, or its folder does not exist.
         ReportError: The file could not be written (full disk, no permission); an older file is still there.
     """
-    if not isinstance(destination, Path):
-        yield destination
-        destination.flush()
-        return
     try:
+        if not isinstance(destination, Path):
+            yield destination
+            destination.flush()
+            return
         path = destination.resolve()
         if path.is_dir():
             raise UsageError(f"{destination} is a folder. Name a file to write the report to.")
@@ -46,8 +46,9 @@ def open_destination(destination: Destination) -> Iterator[BinaryIO]:
     except BrokenPipeError:
         raise
     except OSError as error:
+        name = destination if isinstance(destination, Path) else "Standard output"
         raise ReportError(
-            f"{destination} could not be written: {error.strerror or error}. What was done is "
+            f"{name} could not be written: {error.strerror or error}. What was done is "
             "safe in the ledger: make room or name another place, then write the report again."
         ) from error
 

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, Protocol
 
-from worker.errors import UsageError
+from worker.errors import ReportError, UsageError
 from worker.model import Outcome
 from worker.report.csv_report import ROWS_AT_ONCE, encode, header_line, line_maker, write_csv
 from worker.report.destination import Destination, open_destination, sweep, write_bytes
@@ -81,6 +81,11 @@ def write_all(
 
     for name in (REPORT_NAME, FAILED_NAME, PAGE_NAME, SUMMARY_NAME, MANIFEST_NAME):
         sweep(run_dir / name)
+        if (run_dir / name).is_dir():
+            raise ReportError(
+                f"{run_dir / name} is a folder, in the place of a report of the run: move it away, then run the"
+                " same command again."
+            )
     remove_manifest(run_dir)
     tally = Tally()
     failed = _write_rows(run_dir, facts, rows, tally)

@@ -17,6 +17,7 @@ from worker.errors import BulkUnverifyError, LedgerError, UsageError
 
 Captured = pytest.CaptureFixture[str]
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+HEEDED = (*SIGNALS, signal.SIGHUP)
 
 _SIGNALLED = """
 import os, sys
@@ -33,9 +34,9 @@ main()
 
 @pytest.fixture(autouse=True)
 def _signals_are_given_back() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: signal.getsignal(number) for number in HEEDED}
     yield
-    assert {number: signal.getsignal(number) for number in SIGNALS} == before
+    assert {number: signal.getsignal(number) for number in HEEDED} == before
 
 
 def raising(error: BaseException) -> Callable[..., None]:
@@ -94,7 +95,7 @@ def test_an_interruption_is_130_with_what_to_do(capsys: Captured, as_json: bool)
     )
 
 
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("number", HEEDED)
 def test_a_signal_while_a_command_plans_or_reports_ends_it_in_order(
     capsys: Captured, number: signal.Signals
 ) -> None:

@@ -126,6 +126,20 @@ def test_what_is_accepted_now_decides_the_exit_code_of_what_is_kept(mixed: RunFo
     assert kept(mixed)["exit_code"] == 1
 
 
+@pytest.mark.parametrize("place", ["report.csv", "summary.json", "manifest.json"])
+def test_a_folder_in_the_place_of_a_report_is_a_report_not_written(mixed: RunFolder, place: str) -> None:
+    (mixed.path / place).mkdir()
+    with pytest.raises(ReportError, match=f"{place} is a folder.*move it away"):
+        report(mixed, accept=NOBODY)
+
+
+@pytest.mark.parametrize("text", ["[]", "1", "null", '"x"', "[" * 100_000], ids=range(5))
+def test_a_summary_that_is_no_object_is_written_anew(mixed: RunFolder, text: str) -> None:
+    told = report(mixed, accept=NOBODY)
+    (mixed.path / "summary.json").write_text(text)
+    assert last_report(mixed, accept=NOBODY) == told == kept(mixed)
+
+
 @pytest.mark.parametrize(
     "spoil", ["summary gone", "summary broken", "report gone", "manifest gone", "state", "outcomes"]
 )

@@ -35,6 +35,14 @@ def test_a_folder_in_the_place_of_a_command_is_set_aside(tmp_path: Path) -> None
     assert take_commands(tmp_path) == []
 
 
+def test_a_link_to_nowhere_is_set_aside(tmp_path: Path) -> None:
+    """Found by a reviewer: it ended the session as a defect."""
+    (tmp_path / "1.json").symlink_to(tmp_path / "nowhere")
+    post_command(tmp_path, Command(name="pause"))
+    assert take_commands(tmp_path) == [Command(name="pause")]
+    assert [path.name for path in tmp_path.iterdir()] == ["1.bad"]
+
+
 def test_a_command_being_written_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[Command]] = []
     write = Path.write_text
