@@ -39,3 +39,16 @@ def test_a_rate_that_is_none_does_not_end_the_run(desk: Any) -> None:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, (out, err)
     assert "not_steered" in (desk.run_folder / "run.log").read_text()
+
+
+def test_a_cool_down_outlives_the_session_that_was_asked_for_it(desk: Any) -> None:
+    """Found by a reviewer: started again at once, a run hammered a tenant that had asked for a minute."""
+    limit = {"requests": 5, "per_s": 60, "kind": "fixed-window", "headers": ["retry-after-seconds"]}
+    desk.tenant.trouble(limits=[limit])
+    halted = desk.run(20, "--deadline", "1s")
+    assert halted.code == 3, halted
+    before = desk.tenant.record()["requests"]
+    again = desk.run(20, "--deadline", "2s")
+    assert again.code == 3, again
+    assert desk.tenant.record()["requests"] == before
+    assert again.summary["calls"] == halted.summary["calls"] == before

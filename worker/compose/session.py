@@ -119,6 +119,7 @@ class _Session:
         """Run the pipeline to its end and record how the session ended."""
         steering = self.request.steering
         pacer = AsyncPacer(steering.rate, concurrency=steering.concurrency)
+        pacer.hold(self.request.folder.cool_down_until() - time.time())
         self.monitor.pace = pacer.status
         async with AiohttpTransport(
             self.request.tenant,
@@ -133,7 +134,7 @@ class _Session:
             watch = Watch(self.request.folder, self.ledger, pacer, stopping, bounds, self.protected, self.log)
             with heed_signals(stopping, self.request.say):
                 await _beside(pipeline.run(), watch.run(), self._show())
-        await self._end(pipeline, stopping.stop)
+        await self._end(pipeline, stopping.stop, pacer.cool_down_s)
 
     async def end_broken(self, error: BaseException) -> None:
         """Record that the session ended by an error, as far as the ledger still can.
@@ -170,7 +171,7 @@ class _Session:
         """Put the evidence of a wrong run back to pending (promise 6)."""
         self.ledger.take_back(halt.evidence, why=halt.reason, http_status=halt.evidence_status)
 
-    async def _end(self, pipeline: Pipeline, stop: Stop | None) -> None:
+    async def _end(self, pipeline: Pipeline, stop: Stop | None, cool_down_s: float) -> None:
         halt = pipeline.halt
         if halt is not None:
             self._take_back(halt)  # what calls in flight added to it
@@ -178,7 +179,7 @@ class _Session:
         pending = facts(self.request.folder).outcomes[Outcome.PENDING]
         if stop is None or pending == 0:
             stop = Stop(RunState.FINISHED, "")
-        await self.ledger.end_session(stop.state, stop.reason)
+        await self.ledger.end_session(stop.state, stop.reason, cool_down_s)
         self.log.info("session_ended", state=str(stop.state), reason=stop.reason, pending=pending)
         if halt is not None and halt.kind is HaltKind.CONFIGURATION:
             raise ConfigurationError(halt.reason)

@@ -14,7 +14,7 @@ from typing import Self
 from worker.errors import BulkUnverifyError, UsageError
 from worker.hints import typed_for
 from worker.ledger.locks import FileLock, is_held
-from worker.ledger.schema import broken, connect
+from worker.ledger.schema import COOL_DOWN_UNTIL, broken, connect
 
 LEDGER = "ledger.sqlite"
 LISTS = "protected_lists"
@@ -191,6 +191,17 @@ class RunFolder:
         try:
             return tuple(map(Path, json.loads(self.meta().get(LISTS, "[]"))))
         except (TypeError, ValueError) as error:
+            raise broken(self.ledger, error) from error
+
+    def cool_down_until(self) -> float:
+        """Return until when the tenant wanted to be left alone as the last session ended; epoch seconds, or 0.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+        """
+        try:
+            return float(self.meta().get(COOL_DOWN_UNTIL, "0"))
+        except ValueError as error:
             raise broken(self.ledger, error) from error
 
     def plan_summary(self) -> PlanSummary:

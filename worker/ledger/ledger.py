@@ -95,15 +95,17 @@ class RunLedger:
         )
         return self._session
 
-    async def end_session(self, state: RunState, halt_reason: str = "") -> None:
-        """Record how the session ended.
+    async def end_session(self, state: RunState, halt_reason: str = "", cool_down_s: float = 0.0) -> None:
+        """Record how the session ended, and how much longer the tenant wants to be left alone.
 
         Raises:
             LedgerError: The ledger is broken.
         """
         now = self._wall()
         await self._writer.perform(
-            lambda connection: steps.end_session(connection, self._session, now, state, halt_reason)
+            lambda connection: steps.end_session(
+                connection, self._session, now, state, halt_reason, now + cool_down_s
+            )
         )
 
     async def protect(self, ids: frozenset[str]) -> None:

@@ -39,6 +39,8 @@ CREATE TABLE commands (id INTEGER PRIMARY KEY, applied_at REAL NOT NULL, command
 CREATE TABLE protected (id TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
+COOL_DOWN_UNTIL: Final = "cool_down_until"
+"""Under this name `meta` holds until when the tenant wanted to be left alone, epoch seconds."""
 RESENT: Final = 2
 """In `carried.maybe_sent`: a killed session may have sent the row, and it was sent again since."""
 _READ_CACHE_KIB: Final = 2_048

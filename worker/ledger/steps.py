@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from worker.ledger.inserts import insert
-from worker.ledger.schema import RESENT
+from worker.ledger.schema import COOL_DOWN_UNTIL, RESENT
 from worker.model import BARRED, Outcome, Result, Row, RunState, Unfinished
 
 _PENDING: Final = (
@@ -80,9 +80,17 @@ def begin_session(
 
 
 def end_session(
-    connection: sqlite3.Connection, number: int, now: float, state: RunState, halt_reason: str
+    connection: sqlite3.Connection,
+    number: int,
+    now: float,
+    state: RunState,
+    halt_reason: str,
+    cool_down_until: float,
 ) -> None:
-    """Record how a session ended."""
+    """Record how a session ended, and until when the tenant wants to be left alone."""
+    connection.execute(
+        "INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", (COOL_DOWN_UNTIL, repr(cool_down_until))
+    )
     connection.execute(
         "UPDATE sessions SET ended_at = ?, state = ?, halt_reason = ? WHERE number = ?",
         (now, str(state), halt_reason, number),

@@ -9,7 +9,7 @@ from typing import Final
 
 from worker.model import Answer, Reply
 from worker.pacing.adaptive import AdaptiveRate
-from worker.pacing.headers import retry_after_s, server_limit
+from worker.pacing.headers import LONGEST_WAIT_S, retry_after_s, server_limit
 from worker.pacing.outage import Outage
 from worker.pacing.plan import RatePlan
 from worker.pacing.schedule import Schedule
@@ -120,6 +120,14 @@ class Governor:
         else:
             self._adaptive.set_ceiling(plan.ceiling_per_s)
         self._adapt(now)
+
+    def hold(self, now: float, cool_down_s: float) -> None:
+        """Go on with a cool-down that an earlier session began, and that lasts so much longer."""
+        self._resume_at = max(self._resume_at, now + min(cool_down_s, LONGEST_WAIT_S))
+
+    def cool_down_s(self, now: float) -> float:
+        """Return the seconds that the present cool-down still lasts, 0 where there is none."""
+        return max(0.0, self._resume_at - now)
 
     def pause(self, now: float, *, paused: bool) -> None:
         """Begin or end an operator's pause."""

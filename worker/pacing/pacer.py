@@ -118,6 +118,15 @@ class AsyncPacer:
         self._governor.set_rate(rate_plan, self._clock())
         self._let_go()
 
+    def hold(self, cool_down_s: float) -> None:
+        """Go on with a cool-down that an earlier session began, and that lasts so much longer."""
+        self._governor.hold(self._clock(), cool_down_s)
+
+    @property
+    def cool_down_s(self) -> float:
+        """Seconds that the present cool-down still lasts, 0 where there is none."""
+        return self._governor.cool_down_s(self._clock())
+
     @property
     def in_outage(self) -> bool:
         """Whether the server is taken to be out."""

@@ -57,6 +57,18 @@ def test_the_end_of_a_cool_down_only_ever_moves_later() -> None:
     assert governor.take(12.0) == 9.0
 
 
+def test_a_cool_down_of_an_earlier_session_goes_on_and_is_clamped_too() -> None:
+    governor = _governor()
+    governor.hold(10.0, -5.0)
+    assert governor.cool_down_s(10.0) == 0.0
+    governor.hold(10.0, 7.0)
+    governor.hold(10.0, 3.0)
+    assert governor.cool_down_s(12.0) == 5.0
+    assert governor.take(12.0) == 5.0
+    governor.hold(10.0, 1e9)  # the wall clock was set back since
+    assert governor.cool_down_s(10.0) == 300.0
+
+
 def test_without_retry_after_it_waits_twice_as_long_each_time_nothing_was_accepted_between() -> None:
     governor, now, waits = _governor(), 0.0, []
     for _ in range(10):
