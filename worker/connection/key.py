@@ -14,6 +14,9 @@ from worker.errors import ConfigurationError
 
 _NAME: Final = "MONOCLOUD_MANAGEMENT_API_KEY"
 _CREDENTIAL: Final = "monocloud_management_api_key"
+_LONGEST_CHARS: Final = 4096
+"""Far more than any key has, so that a wrong file (a device, a disk) cannot fill the memory."""
+
 _CONTAINER_SECRETS: Final = Path("/run/secrets")
 
 
@@ -38,24 +41,28 @@ class ApiKey:
 class _Environment(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="MONOCLOUD_MANAGEMENT_", extra="ignore")
 
-    api_key: SecretStr | None = None
-    api_key_file: Path | None = None
+    api_key: SecretStr = SecretStr("")
+    api_key_file: str = ""
 
 
 def load_key() -> ApiKey:
     """Return the key: from the environment, else a file it names, else systemd's or a container's secret.
 
+    A variable that is empty or blank, as compose files leave it, counts as not set.
+
     Raises:
         ConfigurationError: There is none, it cannot be read, or it cannot be a key.
     """
     environment = _Environment()
-    if environment.api_key is not None:
-        return _checked(environment.api_key.get_secret_value(), _NAME)
-    for path in _files(environment.api_key_file):
+    if (key := environment.api_key.get_secret_value()).strip():
+        return _checked(key, _NAME)
+    named = Path(environment.api_key_file) if environment.api_key_file.strip() else None
+    for path in _files(named):
         try:
-            text = path.read_text(encoding="utf-8")
+            with path.open(encoding="utf-8") as file:
+                text = file.read(_LONGEST_CHARS + 2)  # a line end, and one more than a key has
         except FileNotFoundError:
-            if path is environment.api_key_file:
+            if path is named:
                 raise ConfigurationError(f"{_NAME}_FILE names {path}, which does not exist.") from None
             continue
         except (OSError, UnicodeDecodeError) as error:
@@ -78,6 +85,11 @@ def _files(named: Path | None) -> Iterator[Path]:
 def _checked(value: str, source: str) -> ApiKey:
     if not value:
         raise ConfigurationError(f"The key in {source} is empty.")
+    if len(value) > _LONGEST_CHARS:
+        raise ConfigurationError(
+            f"The key in {source} has more than {_LONGEST_CHARS} characters, which no key has. Write the key"
+            " alone into it."
+        )
     if not value.isascii() or not value.isprintable() or " " in value:
         raise ConfigurationError(
             f"The key in {source} holds white space, line breaks or characters that no key has. Write the key"

@@ -84,11 +84,16 @@ def has_own_columns(header: Sequence[str], name: str) -> bool:
     if "_row" in header:
         return True
     if taken := [column for column in header if column in REPORT_COLUMNS]:
-        raise InputError(
-            f"{name} has the column {taken[0]}, which reports add, but no _row: restore the _row column"
-            " if this was a report, or rename the column."
-        )
+        raise own_column_refusal(name, taken[0])
     return False
+
+
+def own_column_refusal(place: str, column: str) -> InputError:
+    """Return the refusal of a column of ours that stands at `place` in an input whose first lines have no `_row`."""
+    return InputError(
+        f"{place} has the column {column}, which reports add, but the first lines have no _row: restore the"
+        " _row column if this was a report, or rename the column."
+    )
 
 
 def looks_like_header(cells: Sequence[str]) -> bool:

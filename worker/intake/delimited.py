@@ -14,6 +14,9 @@ from worker.intake.text import LONGEST_LINE_CHARS, Block, is_damaged, show_damag
 DETECTED: Final = (",", ";", "\t")
 """Never `|`: ids contain it."""
 
+csv.field_size_limit(LONGEST_LINE_CHARS)
+"""As long as a cell of JSON lines may be: a report of those is read back as CSV. The default is 131,072."""
+
 _SAMPLE_LINES: Final = 200
 _SHOWN_CHARS: Final = 4096
 _BROKEN: Final = Fault(
@@ -192,7 +195,7 @@ class RecordParser:
     def _oversized(self, lines: list[str], length: int) -> Record:
         first = self._line + 1
         self._line += length
-        fault = Fault("too_long", f"a cell has more than {csv.field_size_limit()} characters")
+        fault = Fault("too_long", f"a cell has more than {LONGEST_LINE_CHARS} characters")
         return first, [_line_text(lines[0])], fault
 
     def _broken(self, line: str) -> Record:

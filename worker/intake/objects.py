@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from worker.intake.check import Fault
+from worker.intake.columns import own_column_refusal
 from worker.intake.delimited import Record, find_damage
 from worker.intake.text import LONGEST_LINE_CHARS, Block, is_damaged, show_damage
 from worker.model import REPORT_COLUMNS
@@ -46,10 +47,13 @@ class ObjectReader:
         columns: Names by position; keys that appear later are appended, up to `MOST_COLUMNS`.
         user: Name of the column with the user's id.
         identifier: The same for the identifier's.
+        name: What messages call the input.
         report: Whether the input is a report of ours, whose own columns are dropped.
     """
 
-    def __init__(self, columns: list[str], user: str, identifier: str, *, report: bool) -> None:
+    def __init__(self, columns: list[str], user: str, identifier: str, name: str, *, report: bool) -> None:
+        self._name = name
+        self._line = 0
         self._columns = columns
         self._positions = {column: index for index, column in enumerate(columns)}
         self._ids = {"user_id": user, "identifier_id": identifier}
@@ -61,15 +65,19 @@ class ObjectReader:
         Args:
             blocks: The lines.
             number: Lines of the input before them.
+
+        Raises:
+            InputError: A column of ours appears after first lines that are no report.
         """
+        self._line = number
         for block in blocks:
             for line in block.lines:
-                number += 1
+                self._line += 1
                 if block.cut:
                     fault = Fault("too_long", f"the line has more than {LONGEST_LINE_CHARS} characters")
-                    yield number, [show_damage(line[:_SHOWN_CHARS])], fault
+                    yield self._line, [show_damage(line[:_SHOWN_CHARS])], fault
                 elif not line.isspace():
-                    yield number, *self._read(line)
+                    yield self._line, *self._read(line)
 
     def _read(self, line: str) -> tuple[list[str], Fault | None]:
         parsed = None if is_damaged(line) else _parse(line)
@@ -108,6 +116,8 @@ class ObjectReader:
         if position is None:
             if len(self._columns) >= MOST_COLUMNS:
                 return False
+            if key in REPORT_COLUMNS:
+                raise own_column_refusal(f"{self._name}: line {self._line}", key)
             position = self._positions[key] = len(self._columns)
             self._columns.append(key)
             cells.append("")

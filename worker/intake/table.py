@@ -23,8 +23,8 @@ from worker.model import InputRow
 
 _OBJECT_SUFFIXES: Final = frozenset({".jsonl", ".ndjson"})
 _PACKED_SUFFIXES: Final = frozenset({".gz", ".zst"})
-_SHAPE_FAULTS: Final = frozenset({"wrong_column_count", "broken_quoting", "undecodable"})
-"""Faults after which a row of a report is not what the input's row was."""
+_SHAPE_FAULTS: Final = frozenset({"wrong_column_count", "broken_quoting", "undecodable", "not_text"})
+"""Faults after which a row of a report is not what the input's row was, but may look sound."""
 _SHOWN_SURPLUS_CHARS: Final = 200
 
 _Tidy = Callable[[list[str]], list[str]]
@@ -132,8 +132,13 @@ def _open_objects(stored: StoredFile, text: Text, encoding: str, options: InputO
         )
     report = has_own_columns(found, stored.name)
     columns = [found[index] for index in own_columns_dropped(found)] if report else found
+    if report and columns == ["input"]:
+        raise InputError(
+            f"{stored.name} is a JSON lines report, which is not read back: give failed.csv, or what"
+            " `report --format csv` writes."
+        )
     ids = find_both(columns, options, stored.name)
-    reader = ObjectReader(columns, columns[ids[0]], columns[ids[1]], report=report)
+    reader = ObjectReader(columns, columns[ids[0]], columns[ids[1]], stored.name, report=report)
     records = reader.records(itertools.chain([text.head], text.rest), text.skipped)
     rows = _limited(_rows(records, 0, ids, None), options.max_rows, stored.name)
     return Table(stored, columns, ids, {"format": "jsonl", "encoding": encoding}, rows)

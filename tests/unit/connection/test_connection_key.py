@@ -58,14 +58,13 @@ def test_a_files_last_line_end_is_not_part_of_the_key(
 
 
 WRONG = {
-    "empty": "",
-    "blank": " ",
     "a line break": "sk-\nsecret",
     "a second line": "sk-secret\n\n",
     "a space": "sk- secret",
     "a space at its end": "sk-secret ",
     "a tab": "sk-\tsecret",
     "no ASCII": "sk-sécret-secret",
+    "too long": "secret" * 1000,
     "a control character": "sk-\x7fsecret",
 }
 
@@ -78,6 +77,30 @@ def test_what_is_no_key_is_refused_unseen(
     assert str(tmp_path / "file") in refused()
     monkeypatch.setenv(NAME, value)
     assert NAME in refused()
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n"])
+def test_a_blank_variable_counts_as_not_set(
+    blank: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(NAME, blank)
+    monkeypatch.setenv(f"{NAME}_FILE", blank)
+    assert f"Set {NAME}_FILE" in refused()
+    written(tmp_path / "run-secrets" / "monocloud_management_api_key", KEY)
+    assert load_key().reveal() == KEY
+    monkeypatch.setenv(f"{NAME}_FILE", str(written(tmp_path / "file", blank)))
+    assert str(tmp_path / "file") in refused()
+
+
+def test_of_a_file_no_more_is_read_than_a_key_may_have(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(f"{NAME}_FILE", str(written(tmp_path / "file", "k" * 4096 + "\n")))
+    assert load_key().reveal() == "k" * 4096
+    written(tmp_path / "file", "k" * 4097)
+    assert "more than 4096 characters" in refused()
+    monkeypatch.setenv(f"{NAME}_FILE", "/dev/zero")
+    assert "more than 4096 characters" in refused()
 
 
 def test_a_key_that_is_no_text_is_refused_unseen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -42,6 +42,14 @@ def test_a_key_that_appears_late_ends_in_the_header(tmp_path: Path) -> None:
     assert rows[-1].cells == ["u", "i", "1"]
 
 
+@pytest.mark.parametrize("key", ["_row", "_outcome"])
+def test_a_key_of_ours_that_appears_late_is_refused(tmp_path: Path, key: str) -> None:
+    """The next report would hold it twice."""
+    good = '{"user_id":"u-1","identifier_id":"i-1"}\n'
+    with pytest.raises(InputError, match=f"in.jsonl: line 9002 has the column {key}, which reports add"):
+        read(tmp_path, good * 9000 + "\n" + good.replace("}", f',"{key}":1}}') + good)
+
+
 @pytest.mark.parametrize(
     ("line", "code"),
     [
