@@ -35,8 +35,7 @@ async def read_answer(response: aiohttp.ClientResponse) -> Answer:
             else:
                 body, damage = await _read_bounded(response)
     except aiohttp.ClientError:
-        response.close()
-        return Answer(response.status, headers, b"", Damage.TRUNCATED)
+        return cut_off(response)
     except asyncio.CancelledError:
         response.close()
         raise
@@ -45,6 +44,12 @@ async def read_answer(response: aiohttp.ClientResponse) -> Answer:
     if not response.closed:
         response.release()
     return Answer(response.status, headers, body, damage)
+
+
+def cut_off(response: aiohttp.ClientResponse) -> Answer:
+    """Close the connection and return what its head said: the body broke off, or took longer than it may."""
+    response.close()
+    return Answer(response.status, response.headers, b"", Damage.TRUNCATED)
 
 
 def without_echo(answer: Answer, key: str) -> Answer:

@@ -15,7 +15,7 @@ from yarl import URL
 from worker import __version__
 from worker.errors import ConfigurationError
 from worker.model import Call, Reply
-from worker.transport.bodies import read_answer, without_echo
+from worker.transport.bodies import cut_off, read_answer, without_echo
 from worker.transport.deadlines import Sweeper
 from worker.transport.exchange import Exchange
 from worker.transport.failures import CAUGHT, no_answer, timed_out
@@ -92,6 +92,7 @@ class AiohttpTransport:
         task = asyncio.current_task(self._loop)
         assert task is not None
         watched = self._sweeper.enter(task)
+        response: aiohttp.ClientResponse | None = None
         try:
             headers = self._headers.copy()
             if call.body is not None:
@@ -102,7 +103,7 @@ class AiohttpTransport:
         except asyncio.CancelledError:
             if not watched.overdue or watched.cancelled_by_others:
                 raise
-            return timed_out(sent=watched.sent)
+            return timed_out(sent=watched.sent) if response is None else cut_off(response)
         except CAUGHT as error:
             return timed_out(sent=watched.sent) if watched.overdue else no_answer(error, sent=watched.sent)
         finally:

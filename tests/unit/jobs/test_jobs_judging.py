@@ -119,6 +119,14 @@ def test_html_with_200_names_the_proxy() -> None:
     assert "proxy" in verdict.error_message
 
 
+@pytest.mark.parametrize(
+    ("status", "decision"),
+    [(401, Decision.HALT), (404, Decision.FINAL), (429, Decision.THROTTLED), (503, Decision.RETRY)],
+)
+def test_a_status_counts_though_its_body_never_came(status: int, decision: Decision) -> None:
+    assert judge(status, b"", Damage.TRUNCATED).decision is decision
+
+
 @pytest.mark.parametrize("damage", [Damage.OVERSIZED, Damage.TRUNCATED, Damage.ENCODED])
 def test_a_damaged_200_is_unconfirmed_even_if_what_came_looks_right(damage: Damage) -> None:
     verdict = judge(200, user(), damage)
