@@ -29,6 +29,7 @@ class _Contact(msgspec.Struct, gc=False):
 class _User(msgspec.Struct):
     """What is read of a user document, and no more: this is the hot path."""
 
+    user_id: str | None = None
     emails: list[_Contact] | None = None
     phone_numbers: list[_Contact] | None = None
     passkeys: list[msgspec.Raw] | None = None
@@ -79,6 +80,8 @@ class EmailVerification:
         return self._judge_user(row, reply, user)
 
     def _judge_user(self, row: Row, answer: Answer, user: _User) -> Verdict:
+        if user.user_id != row.user_id and user.user_id is not None:
+            return unconfirmed(answer, "another_user", "the user document is that of another user")
         shown: list[bool | None] = []
         left = 0
         for email in user.emails or ():

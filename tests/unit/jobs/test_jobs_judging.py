@@ -73,6 +73,12 @@ def test_a_user_with_nothing_to_sign_in_with_may_be_locked_out(
     assert judge(200, user(**changed)).lockout_risk is risk
 
 
+@pytest.mark.parametrize("user_id", ["user-7", None])
+def test_the_users_own_document_is_a_success_and_so_is_one_that_names_no_user(user_id: str | None) -> None:
+    assert judge(200, user(user_id=user_id)).outcome is Outcome.SUCCEEDED
+    assert judge(200, user().replace(b'"user_id"', b'"uid"')).outcome is Outcome.SUCCEEDED
+
+
 def test_an_odd_neighbour_does_not_hide_the_success() -> None:
     emails = [{"id": None, "verified": None}, {}, contact("mail-7", verified=False)]
     assert judge(200, user(emails=emails)).outcome is Outcome.SUCCEEDED
@@ -89,6 +95,11 @@ def test_an_odd_neighbour_does_not_hide_the_success() -> None:
         (user(emails=[contact("mail-7", verified=True)]), "not_changed"),
         (user(emails=[contact("mail-7", verified=None)]), "not_changed"),
         (user(emails=[{"id": "mail-7"}]), "not_changed"),
+        (user(user_id="user-8"), "another_user"),
+        (user(user_id="USER-7"), "another_user"),
+        (user(user_id=""), "another_user"),
+        (user(user_id="user-8", emails=[]), "another_user"),
+        (user(user_id=7), "body_unreadable"),
         (
             user(emails=[contact("mail-7", verified=False), contact("mail-7", verified=True)]),
             "not_changed",
