@@ -16,11 +16,12 @@ from typing import Final
 
 from worker.feed import Feed
 from worker.guard import Guard, Halt
-from worker.model import BARRED, Decision, NoAnswer, Reply, Result, Row, Unfinished, Verdict
+from worker.model import BARRED, Decision, NoAnswer, Outcome, Reply, Result, Row, Unfinished, Verdict
 from worker.ports import Operation, Pacer, Recorder, Source, Transport
 from worker.retry import Effort, RetryLimits, persistently
 
 _FINAL: Final = Decision.FINAL
+_UNCONFIRMED: Final = Outcome.UNCONFIRMED
 _RETRYING_PER_WORKER: Final = 4
 """Rows that may wait for a retry, per worker, before no new row is taken up: bounds memory (promise 9)."""
 
@@ -134,6 +135,8 @@ class Pipeline:
             pacer.leave(reply)
             verdict = judge(row, reply)
             if verdict.decision is _FINAL:
+                if verdict.outcome is _UNCONFIRMED:
+                    self._ports.transport.distrust()  # before any await: it may have been another call's answer
                 sent = _was_sent(reply)
                 self._finish(
                     Result(row, verdict, row.earlier_requests + sent, sent, started_at, self._wall())
@@ -189,6 +192,8 @@ class Pipeline:
         reply = await self._ports.transport.send(self._ports.operation.call(effort.row))
         self._ports.pacer.leave(reply)
         effort.verdict = self._ports.operation.judge(effort.row, reply)
+        if effort.verdict.decision is _FINAL and effort.verdict.outcome is _UNCONFIRMED:
+            self._ports.transport.distrust()
         self._count(effort, reply)
         self._watch_unfinished(effort.verdict)
         return effort.verdict

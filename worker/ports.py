@@ -28,6 +28,9 @@ class Transport(Protocol):
     async def send(self, call: Call) -> Reply:
         """Send `call` once, without retry or redirect, within the time limit, and return what came back."""
 
+    def distrust(self) -> None:
+        """Use no connection again that is idle now: answers on it may belong to other calls than they seem to."""
+
 
 class Source(Protocol):
     """Where rows to call come from."""

@@ -233,6 +233,29 @@ async def test_what_is_sent_unasked_on_a_kept_connection_is_nobodys_answer(unask
     assert len(served.heads) == served.connections == 3
 
 
+async def test_only_idle_connections_are_distrusted() -> None:
+    last = asyncio.Event()
+
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(served.heads) == 2:
+            await last.wait()
+        writer.write(answer(b"mine"))
+
+    async with transport_to(script) as (transport, served):
+        await transport.send(CALL)
+        busy = asyncio.create_task(transport.send(CALL))  # on the first one's connection
+        while len(served.heads) < 2:  # noqa: ASYNC110 - the server signals nothing
+            await asyncio.sleep(0)
+        await transport.send(CALL)
+        transport.distrust()
+        last.set()
+        reply = await busy
+        assert isinstance(reply, Answer)
+        assert (reply.body, served.connections) == (b"mine", 2)
+        await asyncio.gather(transport.send(CALL), transport.send(CALL))
+    assert served.connections == 3  # that of the busy call was kept, the idle one was not
+
+
 async def test_a_server_that_speaks_first_is_not_asked_for_ever() -> None:
     connections = []
 

@@ -109,6 +109,15 @@ class AiohttpTransport:
         finally:
             self._sweeper.leave(watched)
 
+    def distrust(self) -> None:
+        """Close the connections that are idle; calls in flight are left alone.
+
+        The connection of the answer that was read last is among them until the caller awaits anything.
+        """
+        for kept in self._connector._conns.values():  # noqa: SLF001 - aiohttp has no public way to them
+            for protocol, _ in kept:
+                protocol.close()
+
 
 def trusted_by(ca_bundle: Path | None) -> ssl.SSLContext | Literal[True]:
     """Return what to check certificates with; `True` stands for aiohttp's own, which is there already.

@@ -55,6 +55,7 @@ class Echo:
             return Verdict(Decision.RETRY, Outcome.EXHAUSTED, None, str(reply.trouble), reply.detail)
         table = {
             200: (Decision.FINAL, Outcome.SUCCEEDED),
+            204: (Decision.FINAL, Outcome.UNCONFIRMED),
             401: (Decision.HALT, Outcome.PENDING),
             404: (Decision.FINAL, Outcome.NOT_FOUND),
             429: (Decision.THROTTLED, Outcome.EXHAUSTED),
@@ -72,6 +73,8 @@ class Server:
         self.attempts: collections.Counter[str] = collections.Counter()
         self.in_flight = 0
         self.most_in_flight = 0
+        self.distrusted: list[int] = []
+        """The number of attempts at each `distrust`."""
 
     async def send(self, call: Call) -> Reply:
         self.attempts[call.path] += 1
@@ -83,6 +86,9 @@ class Server:
         if isinstance(answer, Trouble):
             return NoAnswer(answer, "made up", sent=answer is Trouble.TIMEOUT)
         return Answer(answer, {}, b"")
+
+    def distrust(self) -> None:
+        self.distrusted.append(self.attempts.total())
 
 
 class Turns:

@@ -45,6 +45,19 @@ async def test_a_transient_error_goes_again_until_it_succeeds() -> None:
     assert len(bench.slept) == 40
 
 
+async def test_connections_are_not_trusted_after_an_answer_that_shows_nothing() -> None:
+    def script(path: str, attempt: int) -> int:
+        if path == "user-3":
+            return 503 if attempt == 1 else 204
+        return {"user-1": 204, "user-4": 404}.get(path, 200)
+
+    bench = Bench(5, script, concurrency=1)
+    await bench.pipeline.run()
+    assert bench.book.outcomes() == {Outcome.SUCCEEDED: 2, Outcome.UNCONFIRMED: 2, Outcome.NOT_FOUND: 1}
+    assert len(bench.server.distrusted) == 2
+    assert bench.server.distrusted[0] == 1
+
+
 async def test_attempts_that_are_spent_exhaust_a_row() -> None:
     bench = Bench(5, lambda *_: 503, attempts=2)
     await bench.pipeline.run()
