@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import email.utils
-import math
 import re
 import time
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ LONGEST_WAIT_S: Final = 300.0
 _EPOCH_FROM: Final = 1_000_000_000.0
 """A reset above this many seconds is a moment (epoch), below it a time to wait."""
 
+_SECONDS: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _NUMBER: Final = re.compile(r"\s*(\d{1,15}(?:\.\d{1,9})?)\s*(?:[,;].*)?", re.DOTALL)
 _PARAMETER: Final = re.compile(r"(?:^|[;,])\s*([a-z]+)\s*=\s*(\d{1,15}(?:\.\d{1,9})?)")
 _POLICY: Final = re.compile(r"\s*(\d{1,15})\s*(;.*)")
@@ -53,11 +53,10 @@ def retry_after_s(reply: Reply, wall: float | None = None) -> float:
     """
     if not isinstance(reply, Answer) or not (text := reply.headers.get("Retry-After", "").strip()):
         return 0.0
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = _until(text, time.time() if wall is None else wall)
-    return min(max(seconds, 0.0), LONGEST_WAIT_S) if math.isfinite(seconds) else 0.0
+    # Not whatever `float` reads: to it `1_0` and `1e3` are numbers, and 400 digits are no finite one.
+    is_number = _SECONDS.fullmatch(text) is not None
+    seconds = float(text) if is_number else _until(text, time.time() if wall is None else wall)
+    return min(max(seconds, 0.0), LONGEST_WAIT_S)
 
 
 def server_limit(headers: Mapping[str, str], wall: float) -> ServerLimit | None:
