@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,6 +65,16 @@ def test_another_rate_holds_from_the_last_slot_on(rates: list[float]) -> None:
         assert 1 / rate - CATCH_UP_S - 1e-9 <= wait_s <= 1 / rate + 1e-9
         now += wait_s + 1e-9
         assert schedule.take(now) == 0.0
+
+
+def test_a_rate_between_without_an_end_to_its_slots_forgets_none() -> None:
+    """One by it is infinite, and the difference of two infinities would be no number: no limit ever after."""
+    schedule = Schedule(10.0)
+    assert schedule.take(5.0) == 0.0
+    schedule.set_rate(5e-324)
+    assert schedule.take(50.0) == math.inf
+    schedule.set_rate(10.0)
+    assert schedule.take(5.05) == pytest.approx(0.05 - CATCH_UP_S)
 
 
 def test_no_limit_lets_everybody_go() -> None:

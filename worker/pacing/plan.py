@@ -9,8 +9,9 @@ from typing import Final
 
 from worker.errors import UsageError
 
-_RATE: Final = re.compile(r"(\d+(?:\.\d+)?)/([smh])")
+_RATE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)/([smh])")
 _UNIT_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_SMALLEST_PER_S: Final = 1.0 / 86_400.0
 _LARGEST_PER_S: Final = 1_000_000.0
 
 
@@ -36,7 +37,7 @@ def parse_rate(text: str) -> RatePlan:
     """Return the plan that `text` means: `50/s`, `3000/m`, `100/h`, `auto` or `unlimited`.
 
     Raises:
-        UsageError: It is none of these, or not above zero.
+        UsageError: It is none of these, or less than one call a day.
     """
     compact = text.replace(" ", "").lower()
     if compact in ("auto", "unlimited"):
@@ -45,4 +46,6 @@ def parse_rate(text: str) -> RatePlan:
     per_s = float(match[1]) / _UNIT_S[match[2]] if match else math.nan
     if not 0 < per_s <= _LARGEST_PER_S:
         raise UsageError(f"{text!r} is not a rate. Write for example 50/s, 3000/m, auto or unlimited.")
+    if per_s < _SMALLEST_PER_S:
+        raise UsageError("The smallest rate is one call a day, 0.0417/h. `pause` makes a run wait.")
     return RatePlan(per_s, adaptive=True)

@@ -27,20 +27,18 @@ class Schedule:
 
     def __init__(self, rate_per_s: float | None) -> None:
         self._interval_s = _interval(rate_per_s)
-        self._next_at = -math.inf
+        self._last_at = -math.inf
 
     def set_rate(self, rate_per_s: float | None) -> None:
         """Space the slots from the last one taken on by the new rate."""
-        interval_s = _interval(rate_per_s)
-        self._next_at += interval_s - self._interval_s
-        self._interval_s = interval_s
+        self._interval_s = _interval(rate_per_s)
 
     def take(self, now: float) -> float:
         """Take the next slot if it is due and return 0, else return the seconds until it is."""
-        next_at = self._next_at
+        next_at = self._last_at + self._interval_s
         if next_at > now:
             return next_at - now
-        self._next_at = max(next_at, now - CATCH_UP_S) + self._interval_s
+        self._last_at = max(next_at, now - CATCH_UP_S)
         return 0.0
 
 
