@@ -23,6 +23,8 @@ _COOL_DOWN_S: Final = 0.2
 """After a 429 without Retry-After; doubles while nothing is accepted in between."""
 _LONGEST_COOL_DOWN_S: Final = 30.0
 _RAMP_FROM: Final = 0.1
+_RAMP_FROM_PER_S: Final = 1.0
+"""Or from this, up to the rate: a slow one would wait ten of its own slots before it can ramp up."""
 _RAMP_UNLIMITED_PER_S: Final = 500.0
 _RAMP_UNTIL_PER_S: Final = 10_000.0
 _USUAL_TROUBLE: Final = 0.1
@@ -165,7 +167,7 @@ class Governor:
 
     def _take_probe(self, now: float) -> float:
         wait_s = self.outage.probe_at - now
-        if wait_s > 0:
+        if wait_s > 0 or (wait_s := self._schedule.take(now)):  # a probe takes a slot, too (promise 4)
             return wait_s
         self.outage.probing()
         return 0.0
@@ -175,7 +177,7 @@ class Governor:
         self._count_idle(now)
         if self.outage.since is None:
             usual = self.rate_per_s(now) or _RAMP_UNLIMITED_PER_S
-            self._ramp = _Ramp(now, usual * _RAMP_FROM)
+            self._ramp = _Ramp(now, max(usual * _RAMP_FROM, min(usual, _RAMP_FROM_PER_S)))
             self._adapt(now)
 
     def _adapt(self, now: float) -> None:

@@ -10,6 +10,7 @@ from multidict import CIMultiDict
 from worker.model import Answer, NoAnswer, Reply, Trouble
 from worker.pacing.governor import Governor
 from worker.pacing.plan import RatePlan
+from worker.pacing.schedule import CATCH_UP_S
 
 FIXED = RatePlan(100.0, adaptive=True)
 AUTO = RatePlan(None, adaptive=True)
@@ -200,6 +201,37 @@ def test_an_outage_lets_one_probe_go_at_a_time_and_starts_up_slowly_after_it() -
     assert governor.why(3.6) == "starting up again after an outage"
     assert _go(governor, OK, from_s=3.6, to_s=4.6) == pytest.approx(145.0, rel=0.1)
     assert _go(governor, OK, from_s=9.0, to_s=10.0) == pytest.approx(1_000.0, rel=0.01)
+
+
+@pytest.mark.parametrize("per_s", [0.1, 0.5, 1.0])
+def test_after_an_outage_a_slow_rate_waits_for_its_usual_slot(per_s: float) -> None:
+    """A ramp from a tenth of it would wait for ten of them, and no look at the clock in between."""
+    governor = _governor(RatePlan(per_s, adaptive=True))
+    for n in range(20):
+        governor.learn(ERROR, n / 100, alone=False)
+    assert governor.take(500.0) == 0.0
+    governor.learn(OK, 500.0, alone=True)
+    assert _go(governor, OK, from_s=500.0, to_s=500.0 + 20 / per_s) == pytest.approx(per_s, rel=0.06)
+
+
+def test_after_an_outage_a_rate_above_one_a_second_ramps_up_from_there() -> None:
+    governor = _governor(RatePlan(5.0, adaptive=True))
+    for n in range(20):
+        governor.learn(ERROR, n / 100, alone=False)
+    assert governor.take(500.0) == 0.0
+    governor.learn(OK, 500.0, alone=True)
+    assert [_go(governor, OK, from_s=500.0 + n, to_s=501.0 + n) for n in range(4)] == [1.0, 2.0, 5.0, 5.0]
+
+
+def test_a_probe_takes_a_slot_as_any_call_does() -> None:
+    governor = _governor(RatePlan(0.5, adaptive=True))
+    assert governor.take(0.0) == 0.0
+    for n in range(20):
+        governor.learn(ERROR, n / 100, alone=False)
+    assert governor.take(1.5) == pytest.approx(0.5 - CATCH_UP_S)
+    assert governor.take(2.0) == 0.0
+    governor.learn(OK, 2.0, alone=True)
+    assert governor.take(2.0) == pytest.approx(2.0 - CATCH_UP_S)
 
 
 def test_a_probe_that_is_throttled_ends_the_outage_and_cools_down() -> None:
