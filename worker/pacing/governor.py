@@ -30,7 +30,10 @@ _RAMP_UNTIL_PER_S: Final = 10_000.0
 _USUAL_TROUBLE: Final = 0.1
 """A share of attempts in transient trouble up to which the rate stays as it is."""
 _SLOWS_BY: Final = 1.5
-"""Share of the rate that goes for each share in trouble beyond that: at the brink of an outage 0.4 is left."""
+"""Share of the rate that goes for each share in trouble beyond that."""
+_SLOWEST: Final = 0.4
+"""Share of the rate that is left at the brink of an outage, and beyond it where the answers before it are too old
+to count, and the one that opens the outage has not come yet."""
 _LONGEST_WINDOW_S: Final = 60.0
 """A quota of a longer window says nothing of a pace: a run may be over before it is used up."""
 _ADAPT_EVERY_S: Final = 0.1
@@ -206,7 +209,7 @@ class Governor:
 
     def _slowed(self, now: float) -> float:
         """Return the share of the rate that a server with some trouble, short of an outage, is given."""
-        return 1.0 - _SLOWS_BY * max(self.outage.share(now) - _USUAL_TROUBLE, 0.0)
+        return max(1.0 - _SLOWS_BY * max(self.outage.share(now) - _USUAL_TROUBLE, 0.0), _SLOWEST)
 
     def _cool_down(self, now: float, asked_s: float) -> None:
         """Hold everybody until the tenant may be called again; `resume_at` only ever moves later (promise 5)."""

@@ -184,6 +184,17 @@ def test_trouble_short_of_an_outage_slows_by_its_share(one_in: int, share: float
     assert (governor.why(3.0) == "slower while the server has trouble") is (share < 1.0)
 
 
+@pytest.mark.parametrize("good", [0, 7])
+def test_a_share_beyond_the_brink_that_opens_no_outage_slows_no_further(good: int) -> None:
+    """What went well is too old all at once; nothing of the rate (23 of 30), or less, would be left."""
+    governor = _governor()
+    for n in range(130):
+        governor.learn(OK if n < 100 + good else ERROR, 0.0 if n < 100 else 5.0, alone=False)
+    assert governor.take(10.2) == 0.0
+    assert governor.rate_per_s(10.2) == pytest.approx(40.0)
+    assert governor.take(10.2) > 0.0
+
+
 def test_an_outage_lets_one_probe_go_at_a_time_and_starts_up_slowly_after_it() -> None:
     governor = _governor(RatePlan(1_000.0, adaptive=True))
     lost = NoAnswer(Trouble.CONNECT, "refused", sent=False)
