@@ -71,6 +71,7 @@ class Pipeline:
     ) -> None:
         self._ports = ports
         self._guard = guard
+        self._limits = limits
         self._concurrency = concurrency
         self._on_halt = on_halt
         self._monotonic = monotonic
@@ -185,6 +186,9 @@ class Pipeline:
         await self._ports.recorder.room()
         if not await self._ports.pacer.enter():
             raise _StoppedError
+        if self._limits.too_late(effort, self._active_s()):  # since it began to wait for its turn
+            self._ports.pacer.leave(None)
+            return effort.verdict
         if not self._ports.source.allows(effort.row):
             self._ports.pacer.leave(None)
             effort.verdict = BARRED
@@ -229,8 +233,10 @@ class Pipeline:
             self.stop()
             self._on_halt(halt)
 
-    def _active_s(self) -> float:
-        return self._monotonic() - self._ports.pacer.paused_s
+    def _active_s(self, ahead_s: float = 0.0) -> float:
+        """Return the active clock as it will be `ahead_s` from now; it stands still in an outage."""
+        pacer = self._ports.pacer
+        return self._monotonic() - pacer.paused_s + (0.0 if pacer.in_outage else ahead_s)
 
     async def _sleep_or_stop(self, delay_s: float) -> None:
         with contextlib.suppress(TimeoutError):

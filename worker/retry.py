@@ -27,6 +27,10 @@ class RetryLimits:
     attempts: int
     time_limit_s: float
 
+    def too_late(self, effort: Effort, active_s: float) -> bool:
+        """Return whether a row may no longer go again at `active_s`, a value of the active clock."""
+        return active_s - effort.active_since_s >= self.time_limit_s
+
 
 @dataclasses.dataclass(slots=True)
 class Effort:
@@ -74,7 +78,7 @@ def persistently(
     attempt: Callable[[Effort], Awaitable[Verdict]],
     limits: RetryLimits,
     *,
-    active_clock: Callable[[], float],
+    active_clock: Callable[[float], float],
     sleep: Callable[[float], Awaitable[None]],
 ) -> Callable[[Effort], Awaitable[Verdict]]:
     """Wrap `attempt` so that it is repeated until the verdict needs no retry or the limits are spent.
@@ -84,14 +88,14 @@ def persistently(
     Args:
         attempt: Makes one attempt, updates the effort and returns its verdict.
         limits: When to give up; the last verdict is then returned.
-        active_clock: Seconds, outages and pauses taken out.
+        active_clock: Seconds, outages and pauses taken out, as they will be so many seconds from now.
         sleep: Waits; may raise to end the retrying.
     """
 
     def spent(retry_state: tenacity.RetryCallState) -> bool:
         effort = _effort(retry_state)
-        too_long = active_clock() - effort.active_since_s >= limits.time_limit_s
-        return too_long or effort.spent >= limits.attempts
+        goes_at = active_clock(retry_state.upcoming_sleep)
+        return effort.spent >= limits.attempts or limits.too_late(effort, goes_at)
 
     async def weigh_first(effort: Effort, first: list[Verdict]) -> Verdict:
         return first.pop() if first else await attempt(effort)

@@ -80,9 +80,42 @@ async def test_the_time_limit_ends_a_row_that_is_only_throttled() -> None:
     assert bench.server.attempts["user-1"] == 6
 
 
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_row_whose_time_is_up_when_its_turn_comes_is_not_called_again(status: int) -> None:
+    bench = Bench(1, lambda *_: status, attempts=5, time_limit_s=50)
+    enter = bench.pacer.enter
+
+    async def late() -> bool:
+        bench.now += 60.0
+        return await enter()
+
+    async def lengthen_the_line(_: float) -> None:
+        bench.pacer.enter = late
+
+    bench.pipeline._sleep = lengthen_the_line
+    await bench.pipeline.run()
+    assert bench.server.attempts == {"user-1": 1}
+    result = bench.book.results[1]
+    assert (result.verdict.status, result.verdict.outcome, result.requests) == (status, Outcome.EXHAUSTED, 1)
+    assert bench.pacer._slots._value == 4
+
+
 async def test_what_fails_in_an_outage_costs_no_attempt() -> None:
     bench = Bench(1, lambda _, attempt: 503 if attempt <= 9 else 200, attempts=2)
     bench.pacer.in_outage = True
+    await bench.pipeline.run()
+    assert bench.book.outcomes() == {Outcome.SUCCEEDED: 1}
+
+
+async def test_the_waits_of_an_outage_do_not_count_against_a_row() -> None:
+    bench = Bench(1, lambda _, attempt: 503 if attempt <= 9 else 200, attempts=2, time_limit_s=1e-9)
+    bench.pacer.in_outage = True
+
+    async def sleep(delay_s: float) -> None:
+        bench.now += delay_s
+        bench.pacer.paused_s += delay_s
+
+    bench.pipeline._sleep = sleep
     await bench.pipeline.run()
     assert bench.book.outcomes() == {Outcome.SUCCEEDED: 1}
 

@@ -43,7 +43,7 @@ class Story:
         self.persist = persistently(
             self._attempt,
             RetryLimits(attempts, time_limit_s),
-            active_clock=lambda: self.now,
+            active_clock=lambda ahead_s: self.now + ahead_s,
             sleep=self._sleep,
         )
 
@@ -114,6 +114,13 @@ async def test_the_time_limit_itself_is_too_long() -> None:
     assert story.made == 9
 
 
+@pytest.mark.parametrize(("asked_s", "made"), [(1.9, 1), (2.0, 0), (6.0, 0)])
+async def test_a_wait_that_would_end_after_the_time_limit_is_not_begun(asked_s: float, made: int) -> None:
+    story = Story(BUSY, OK, time_limit_s=2.0, retry_after_s=asked_s)
+    assert await story.end() is (OK if made else BUSY)
+    assert (story.made, len(story.slept)) == (made, made)
+
+
 async def test_outages_and_pauses_do_not_count_towards_the_time_limit() -> None:
     """They are taken out of the active clock, which then stands still."""
     story = Story(SLOW_DOWN, *[SLOW_DOWN] * 500, OK, attempt_s=0.0, time_limit_s=0.001)
@@ -146,7 +153,7 @@ async def test_what_a_sleep_raises_ends_it() -> None:
     async def stop(_: float) -> None:
         raise StoppedError
 
-    persist = persistently(story._attempt, RetryLimits(5, 900.0), active_clock=lambda: 0.0, sleep=stop)
+    persist = persistently(story._attempt, RetryLimits(5, 900.0), active_clock=lambda _: 0.0, sleep=stop)
     with pytest.raises(StoppedError):
         await persist(story.effort)
     assert story.made == 0
@@ -158,7 +165,7 @@ async def test_what_an_attempt_raises_ends_it_too() -> None:
     async def attempt(_: Effort) -> Verdict:
         raise StoppedError
 
-    persist = persistently(attempt, RetryLimits(5, 900.0), active_clock=lambda: 0.0, sleep=story._sleep)
+    persist = persistently(attempt, RetryLimits(5, 900.0), active_clock=lambda _: 0.0, sleep=story._sleep)
     with pytest.raises(StoppedError):
         await persist(story.effort)
     assert len(story.slept) == 1
@@ -177,7 +184,7 @@ async def test_rows_that_retry_side_by_side_keep_apart() -> None:
     async def sleep(_: float) -> None:
         await asyncio.sleep(0)
 
-    persist = persistently(attempt, RetryLimits(4, 900.0), active_clock=lambda: 0.0, sleep=sleep)
+    persist = persistently(attempt, RetryLimits(4, 900.0), active_clock=lambda _: 0.0, sleep=sleep)
     efforts = []
     for number in range(1, 61):
         script[number] = [BUSY] * (number % 5) + [OK if number % 2 else GONE]
