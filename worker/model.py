@@ -189,7 +189,7 @@ class Decision(enum.Enum):
     RETRY = enum.auto()
     """A transient error: try again; the verdict's outcome stands once the attempts are spent."""
     THROTTLED = enum.auto()
-    """429: the tenant slows down and the row goes again, at no cost to its attempts."""
+    """429, or held up before it was sent: the row goes again at another turn, at no cost to its attempts."""
     HALT = enum.auto()
     """The run is wrong (401, 402, redirect): stop it; the row stays pending."""
 
@@ -223,6 +223,15 @@ BARRED: Final = Verdict(
     error_message="on the protected list since after the plan",
 )
 """The verdict on a row that came onto the protected list after the plan (promise 11)."""
+
+
+HELD_UP: Final = Verdict(
+    Decision.THROTTLED,
+    Outcome.EXHAUSTED,
+    error_code=Trouble.CONNECT,
+    error_message="not sent: the connection took so long that the row needed another turn",
+)
+"""The verdict on a row whose first turn was over before there was a connection (promise 4)."""
 
 
 class Result(msgspec.Struct, frozen=True, gc=False):

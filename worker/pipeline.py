@@ -16,7 +16,7 @@ from typing import Final
 
 from worker.feed import Feed
 from worker.guard import Guard, Halt
-from worker.model import BARRED, Decision, NoAnswer, Outcome, Reply, Result, Row, Unfinished, Verdict
+from worker.model import BARRED, HELD_UP, Decision, NoAnswer, Outcome, Reply, Result, Row, Unfinished, Verdict
 from worker.ports import Operation, Pacer, Recorder, Source, Transport
 from worker.retry import Effort, RetryLimits, persistently
 
@@ -134,7 +134,7 @@ class Pipeline:
             started_at = self._wall()
             reply = await self._ports.transport.send(self._ports.operation.call(row))
             pacer.leave(reply)
-            verdict = judge(row, reply)
+            verdict = HELD_UP if reply is None else judge(row, reply)
             if verdict.decision is _FINAL:
                 if verdict.outcome is _UNCONFIRMED:
                     self._ports.transport.distrust()  # before any await: it may have been another call's answer
@@ -183,18 +183,20 @@ class Pipeline:
         return verdict.decision is not Decision.HALT
 
     async def _attempt_again(self, effort: Effort) -> Verdict:
-        await self._ports.recorder.room()
-        if not await self._ports.pacer.enter():
-            raise _StoppedError
-        if self._limits.too_late(effort, self._active_s()):  # since it began to wait for its turn
-            self._ports.pacer.leave(None)
-            return effort.verdict
-        if not self._ports.source.allows(effort.row):
-            self._ports.pacer.leave(None)
-            effort.verdict = BARRED
-            return BARRED
-        reply = await self._ports.transport.send(self._ports.operation.call(effort.row))
-        self._ports.pacer.leave(reply)
+        reply = None
+        while reply is None:
+            await self._ports.recorder.room()
+            if not await self._ports.pacer.enter():
+                raise _StoppedError
+            if self._limits.too_late(effort, self._active_s()):  # since it began to wait for its turn
+                self._ports.pacer.leave(None)
+                return effort.verdict
+            if not self._ports.source.allows(effort.row):
+                self._ports.pacer.leave(None)
+                effort.verdict = BARRED
+                return BARRED
+            reply = await self._ports.transport.send(self._ports.operation.call(effort.row))
+            self._ports.pacer.leave(reply)
         effort.verdict = self._ports.operation.judge(effort.row, reply)
         if effort.verdict.decision is _FINAL and effort.verdict.outcome is _UNCONFIRMED:
             self._ports.transport.distrust()
@@ -202,9 +204,10 @@ class Pipeline:
         self._watch_unfinished(effort.verdict)
         return effort.verdict
 
-    def _first_effort(self, row: Row, reply: Reply, verdict: Verdict, started_at: float) -> Effort:
+    def _first_effort(self, row: Row, reply: Reply | None, verdict: Verdict, started_at: float) -> Effort:
         effort = Effort(row, started_at, self._active_s(), row.earlier_requests, 0, False, verdict, 0.0)
-        self._count(effort, reply)
+        if reply is not None:
+            self._count(effort, reply)
         return effort
 
     def _count(self, effort: Effort, reply: Reply) -> None:
@@ -249,5 +252,5 @@ class Pipeline:
             raise _StoppedError
 
 
-def _was_sent(reply: Reply) -> bool:
-    return not isinstance(reply, NoAnswer) or reply.sent
+def _was_sent(reply: Reply | None) -> bool:
+    return reply.sent if isinstance(reply, NoAnswer) else reply is not None

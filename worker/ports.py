@@ -25,8 +25,11 @@ class Operation(Protocol):
 class Transport(Protocol):
     """Sends requests. Errors are values: `send` raises nothing but `asyncio.CancelledError`."""
 
-    async def send(self, call: Call) -> Reply:
-        """Send `call` once, without retry or redirect, within the time limit, and return what came back."""
+    async def send(self, call: Call) -> Reply | None:
+        """Send `call` once, without retry or redirect, within the time limit, and return what came back.
+
+        None if its connection took so long that the call needs another turn: nothing was sent.
+        """
 
     def distrust(self) -> None:
         """Use no connection again that is idle now: answers on it may belong to other calls than they seem to."""

@@ -29,22 +29,39 @@ async def listening(serve: Serve, context: ssl.SSLContext | None = None) -> Asyn
     await asyncio.wait_for(asyncio.gather(*tasks), 5)
 
 
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError), contextlib.closing(writer):
+        while data := await reader.read(65536):
+            writer.write(data)
+
+
+@contextlib.asynccontextmanager
+async def holding(port: int, hold_s: float) -> AsyncIterator[int]:
+    """Pass on to `port`, but nothing before `hold_s` after the first connection: so long does TLS take."""
+    began: list[float] = []
+    loop = asyncio.get_running_loop()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        began.append(loop.time())
+        await asyncio.sleep(began[0] + hold_s - loop.time())
+        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(_pump(reader, there_writer), _pump(there_reader, writer))
+
+    async with listening(serve) as held_port:
+        yield held_port
+
+
 @contextlib.asynccontextmanager
 async def tunnelling(port: int, status: bytes) -> AsyncIterator[tuple[int, list[bytes]]]:
     """A proxy that tunnels every CONNECT to `port`, or refuses it with `status`."""
     heads: list[bytes] = []
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError), contextlib.closing(writer):
-            while data := await reader.read(65536):
-                writer.write(data)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         heads.append(await reader.readuntil(b"\r\n\r\n"))
         writer.write(b"HTTP/1.1 " + status + b"\r\n\r\n")
         if status.startswith(b"200"):
             there_reader, there_writer = await asyncio.open_connection("127.0.0.1", port)
-            await asyncio.gather(pump(reader, there_writer), pump(there_reader, writer))
+            await asyncio.gather(_pump(reader, there_writer), _pump(there_reader, writer))
 
     async with listening(serve) as proxy_port:
         yield proxy_port, heads

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from unittest.mock import ANY
 
 import pytest
 import trustme
-from integration.loopback import listening, tunnelling
+from integration.loopback import holding, listening, tunnelling
 
 from worker.connection import ApiKey, Tenant
 from worker.errors import ConfigurationError
@@ -62,6 +63,27 @@ async def test_a_trusted_server_answers(authority: trustme.CA, bundle: Path) -> 
     assert isinstance(reply, Answer)
     assert (reply.status, reply.body) == (200, b"{}")
     assert len(heads) == 1
+
+
+@pytest.mark.parametrize(("slack_s", "held_up"), [(0.05, True), (5.0, False), (math.inf, False)])
+async def test_a_call_whose_connection_comes_late_leaves_it_to_the_next(
+    slack_s: float, held_up: bool, authority: trustme.CA, bundle: Path
+) -> None:
+    async with (
+        serving(authority.issue_cert("127.0.0.1")) as (port, heads),
+        holding(port, 0.2) as held_port,
+        AiohttpTransport(
+            Tenant.parse(f"127.0.0.1:{held_port}"),
+            ApiKey(KEY),
+            timeout_s=5,
+            concurrency=1,
+            ca_bundle=bundle,
+            slack_s=lambda: slack_s,
+        ) as transport,
+    ):
+        first = await transport.send(CALL)
+        assert (first is None, len(heads)) == (held_up, not held_up)
+        assert isinstance(await transport.send(CALL), Answer), "on the connection that is there now"
 
 
 @pytest.mark.parametrize("trust", ["the system's", "another"])

@@ -127,6 +127,7 @@ class _Session:
             timeout_s=steering.timeout_s,
             concurrency=steering.concurrency,
             ca_bundle=steering.ca_bundle,
+            slack_s=pacer.slack_s,
         ) as transport:
             pipeline = self._pipeline(pacer, transport)
             stopping = StopRequest(pipeline.stop)

@@ -142,6 +142,11 @@ class AsyncPacer:
         """Seconds spent in outages and operator's pauses so far."""
         return self._governor.paused_s(self._clock())
 
+    def slack_s(self) -> float:
+        """Return how many seconds after its turn a call may go and still be in its place: those of a slot."""
+        rate_per_s = self._governor.rate_per_s(self._clock())
+        return math.inf if rate_per_s is None else 1.0 / rate_per_s
+
     def status(self) -> PaceStatus:
         """Return the pace at this moment."""
         now = self._clock()

@@ -16,6 +16,7 @@ class InFlight:
 
     Attributes:
         task: Makes the call; cancelled when it is overdue.
+        began: The event loop's time at which it began.
         deadline: The event loop's time at which it is overdue.
         cancels_before: What `task.cancelling()` was when the call began.
         sent: Whether writing the request had begun.
@@ -23,6 +24,7 @@ class InFlight:
     """
 
     task: asyncio.Task[object]
+    began: float
     deadline: float
     cancels_before: int
     sent: bool = False
@@ -51,7 +53,8 @@ class Sweeper:
 
     def enter(self, task: asyncio.Task[object]) -> InFlight:
         """Begin to watch the call that `task` is about to make; end with `leave`."""
-        call = InFlight(task, self._loop.time() + self._limit_s, task.cancelling())
+        now = self._loop.time()
+        call = InFlight(task, now, now + self._limit_s, task.cancelling())
         self._calls[task] = call
         return call
 

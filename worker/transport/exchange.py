@@ -9,6 +9,7 @@ by name but not documented: hence the narrow bound on aiohttp's version, and the
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 import aiohttp
@@ -20,6 +21,8 @@ from yarl import URL
 from worker.transport.deadlines import InFlight
 from worker.transport.proxies import Proxy
 
+_PROMPT_S: Final = 0.01
+"""A call is never late that began to be written so soon: most connections in use are there already."""
 _NO_LIMITS: Final = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
 
 
@@ -39,24 +42,31 @@ class Exchange:
     Args:
         connector: Makes, keeps and closes the connections.
         proxy: What the connections go through, or None.
+        slack_s: Tells how many seconds a call may wait for its connection and still be written.
     """
 
-    def __init__(self, connector: aiohttp.BaseConnector, proxy: Proxy | None) -> None:
+    def __init__(
+        self, connector: aiohttp.BaseConnector, proxy: Proxy | None, slack_s: Callable[[], float]
+    ) -> None:
         self._connector = connector
+        self._slack_s = slack_s
         self._proxy = proxy or Proxy(None, None)
         self._loop = asyncio.get_running_loop()
 
     async def open(
         self, method: str, url: URL, headers: CIMultiDict[str], body: bytes | None, watched: InFlight
-    ) -> aiohttp.ClientResponse:
+    ) -> aiohttp.ClientResponse | None:
         """Send a request and return its answer, whose body is still to be read or closed.
+
+        None if nothing was sent, as the call had to wait for its connection for too long. That is kept: calls
+        whose connections come all at once would go in one burst, however they had been paced (promise 4).
 
         Args:
             method: HTTP method in capitals.
             url: Absolute, encoded.
             headers: All of them, `Host` included; aiohttp adds those of the body to them.
             body: Its bytes, or None.
-            watched: Told when writing begins.
+            watched: Says when the call began; told when writing begins.
 
         Raises:
             aiohttp.ClientError: No connection, or no answer that is HTTP.
@@ -72,6 +82,10 @@ class Exchange:
             proxy_headers=self._proxy.headers,
         )
         connection = await self._connect(request)
+        waited_s = self._loop.time() - watched.began
+        if waited_s > _PROMPT_S and waited_s > self._slack_s():
+            connection.release()
+            return None
         try:
             assert connection.protocol is not None
             connection.protocol.set_response_params(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Protocol, Self
@@ -54,16 +56,25 @@ class AiohttpTransport:
         timeout_s: Seconds that one call may take, connecting included.
         concurrency: Most connections.
         ca_bundle: PEM file of the certificates to trust instead of the system's, or None.
+        slack_s: Tells how many seconds a call may wait for its connection and still be written.
     """
 
     def __init__(
-        self, tenant: _Address, key: _Secret, *, timeout_s: float, concurrency: int, ca_bundle: Path | None
+        self,
+        tenant: _Address,
+        key: _Secret,
+        *,
+        timeout_s: float,
+        concurrency: int,
+        ca_bundle: Path | None,
+        slack_s: Callable[[], float] = lambda: math.inf,
     ) -> None:
         self._base = URL(tenant.base_url)
         self._base_path = self._base.path
         self._key = key.reveal()
         self._timeout_s = timeout_s
         self._concurrency = concurrency
+        self._slack_s = slack_s
         self._tls = trusted_by(ca_bundle)
         self._proxy = None if tenant.loopback else proxy_for(self._base)
         host = self._base.host_port_subcomponent
@@ -77,7 +88,7 @@ class AiohttpTransport:
         self._connector = aiohttp.TCPConnector(
             limit=self._concurrency, ssl=self._tls, keepalive_timeout=_KEEPALIVE_S
         )
-        self._exchange = Exchange(self._connector, self._proxy)
+        self._exchange = Exchange(self._connector, self._proxy, self._slack_s)
         return self
 
     async def __aexit__(
@@ -87,8 +98,11 @@ class AiohttpTransport:
         self._sweeper.close()
         await self._connector.close()
 
-    async def send(self, call: Call) -> Reply:
-        """Send `call` once and return what came back; raises nothing but `asyncio.CancelledError`."""
+    async def send(self, call: Call) -> Reply | None:
+        """Send `call` once and return what came back; raises nothing but `asyncio.CancelledError`.
+
+        None if its connection took longer than `slack_s`: nothing was sent, and another call may use it.
+        """
         task = asyncio.current_task(self._loop)
         assert task is not None
         watched = self._sweeper.enter(task)
@@ -99,6 +113,8 @@ class AiohttpTransport:
                 headers["Content-Type"] = "application/json"
             url = self._base.with_path(self._base_path + call.path, encoded=True)
             response = await self._exchange.open(call.method, url, headers, call.body, watched)
+            if response is None:
+                return None
             return without_echo(await read_answer(response), self._key)
         except asyncio.CancelledError:
             if not watched.overdue or watched.cancelled_by_others:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import pytest
 from multidict import CIMultiDict
@@ -102,6 +103,14 @@ async def test_another_rate_reaches_those_who_wait_already() -> None:
     await _settle()
     pacer.set_rate(UNLIMITED)
     assert await asyncio.wait_for(turn, 5.0)
+
+
+@pytest.mark.parametrize(("per_s", "slack_s"), [(10.0, 0.1), (0.1, 10.0), (1_000.0, 0.001), (None, math.inf)])
+async def test_a_call_is_in_its_place_for_as_long_as_a_slot_lasts(
+    per_s: float | None, slack_s: float
+) -> None:
+    pacer = AsyncPacer(RatePlan(per_s, adaptive=per_s is not None), concurrency=1, clock=Clock())
+    assert pacer.slack_s() == pytest.approx(slack_s)
 
 
 async def test_a_closed_pacer_sends_everybody_away() -> None:

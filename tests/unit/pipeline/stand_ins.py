@@ -66,9 +66,12 @@ class Echo:
 
 
 class Server:
-    """A transport that answers as `script` says: (row's path, number of the attempt) to a status."""
+    """A transport that answers as `script` says: (row's path, number of the attempt) to a status.
 
-    def __init__(self, script: Callable[[str, int], int | Trouble]) -> None:
+    None stands for a call that was held up.
+    """
+
+    def __init__(self, script: Callable[[str, int], int | Trouble | None]) -> None:
         self._script = script
         self.attempts: collections.Counter[str] = collections.Counter()
         self.in_flight = 0
@@ -76,13 +79,15 @@ class Server:
         self.distrusted: list[int] = []
         """The number of attempts at each `distrust`."""
 
-    async def send(self, call: Call) -> Reply:
+    async def send(self, call: Call) -> Reply | None:
         self.attempts[call.path] += 1
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         await asyncio.sleep(0)
         self.in_flight -= 1
         answer = self._script(call.path, self.attempts[call.path])
+        if answer is None:
+            return None
         if isinstance(answer, Trouble):
             return NoAnswer(answer, "made up", sent=answer is Trouble.TIMEOUT)
         return Answer(answer, {}, b"")
@@ -147,7 +152,7 @@ class Bench:
     def __init__(
         self,
         rows: int,
-        script: Callable[[str, int], int | Trouble],
+        script: Callable[[str, int], int | Trouble | None],
         *,
         concurrency: int = 4,
         attempts: int = 3,

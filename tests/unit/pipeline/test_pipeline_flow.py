@@ -100,6 +100,49 @@ async def test_a_row_whose_time_is_up_when_its_turn_comes_is_not_called_again(st
     assert bench.pacer._slots._value == 4
 
 
+async def test_a_call_that_is_held_up_goes_at_another_turn_and_counts_as_none() -> None:
+    """The server sees a call at each turn at most, whatever its connection took (promise 4)."""
+    bench = Bench(8, lambda _, attempt: 200 if attempt == 3 else None, attempts=1)
+    await bench.pipeline.run()
+    assert bench.book.outcomes() == {Outcome.SUCCEEDED: 8}
+    assert {result.requests for result in bench.book.results.values()} == {1}
+    assert sum(bench.slept) == 0.0
+    assert bench.pacer.replies.count(None) >= 16
+    assert bench.pacer._slots._value == 4
+
+
+async def test_a_retry_that_is_held_up_spends_no_attempt_and_keeps_its_verdict() -> None:
+    answers = {1: 503, 2: None, 3: None, 4: 200}
+    bench = Bench(1, lambda _, attempt: answers[attempt], attempts=2)
+    await bench.pipeline.run()
+    assert (bench.book.results[1].verdict.outcome, bench.book.results[1].requests) == (Outcome.SUCCEEDED, 2)
+    assert len(bench.slept) == 1
+
+
+async def test_a_row_that_is_protected_while_it_is_held_up_is_not_called() -> None:
+    bench = Bench(1, lambda *_: bench.source.protected.add(1))
+    await bench.pipeline.run()
+    assert bench.server.attempts == {"user-1": 1}
+    assert bench.book.outcomes() == {Outcome.EXCLUDED: 1}
+    assert (bench.book.results[1].requests, bench.book.results[1].sent) == (0, False)
+
+
+async def test_a_row_that_is_held_up_as_the_run_stops_goes_back_as_never_sent() -> None:
+    bench = Bench(1, lambda *_: bench.pipeline.stop(), attempts=1)
+    await bench.pipeline.run()
+    assert bench.book.results == {}
+    assert bench.book.given_back[1].requests == 0
+
+
+async def test_the_time_limit_ends_a_row_that_is_held_up_for_ever() -> None:
+    bench = Bench(1, lambda *_: None, time_limit_s=50)
+    bench.server.send = _slowly(bench, bench.server.send, 10.0)
+    await bench.pipeline.run()
+    result = bench.book.results[1]
+    assert (result.verdict.outcome, result.verdict.error_code, result.sent) == ("exhausted", "connect", False)
+    assert result.verdict.error_message.startswith("not sent")
+
+
 async def test_what_fails_in_an_outage_costs_no_attempt() -> None:
     bench = Bench(1, lambda _, attempt: 503 if attempt <= 9 else 200, attempts=2)
     bench.pacer.in_outage = True

@@ -38,7 +38,7 @@ class _ResponseWithWriter(aiohttp.ClientResponse):
 class _ExchangeBySession:
     """An `Exchange` by way of `ClientSession.request`, which is what aioresponses stands in for."""
 
-    def __init__(self, connector: aiohttp.BaseConnector, proxy: Proxy | None) -> None:
+    def __init__(self, connector: aiohttp.BaseConnector, proxy: Proxy | None, _: object) -> None:
         assert proxy is None
         self._session = aiohttp.ClientSession(connector=connector)
 
