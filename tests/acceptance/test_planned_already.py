@@ -318,7 +318,7 @@ def test_a_file_that_was_changed_since_its_plan_is_not_called_unseen(tmp_path: P
     (tmp_path / "good.csv").write_text(GOOD)
     run_id = planned(tmp_path)["run_id"]
     (tmp_path / "good.csv").write_text(THREE)
-    refused(call(tmp_path, "run", "good.csv", "--yes"), "other content", run_id, "planned", "--again")
+    refused(call(tmp_path, "run", "good.csv", "--yes"), "other content", run_id, "plan the new", "--again")
     assert len(runs(tmp_path)) == 1
     newer = planned(tmp_path)["run_id"]
     dry = call(tmp_path, "run", "good.csv", "--dry-run")
@@ -333,7 +333,9 @@ def test_a_file_that_was_changed_while_its_run_is_open_is_no_second_run(tmp_path
     [folder] = runs(tmp_path)
     (tmp_path / "good.csv").write_text(THREE)
     for command in (["run", "good.csv", "--yes"], ["plan", "good.csv"]):
-        refused(call(tmp_path, *command), "other content", f"`bulk-unverify run {folder.run_id}`", "--again")
+        done = call(tmp_path, *command)
+        refused(done, "other content", f"`bulk-unverify run {folder.run_id}`", "--again")
+        assert "plan the new" not in done.stderr, "that is refused, too"
     (tmp_path / "other.csv").write_text(THREE)
     assert call(tmp_path, "plan", "other.csv").returncode == 0, "a file of another name is another matter"
     assert planned(tmp_path)["rows"] == 3

@@ -137,10 +137,11 @@ def _refuse_changed(namesake: RunFolder, request: PlanRequest) -> None:
     settled = state in (RunState.FINISHED, RunState.CANCELLED)
     if settled or (state is RunState.PLANNED and not request.called_at_once):
         return
+    look = ", plan the new content to look at it first" if state is RunState.PLANNED else ""
     raise UsageError(
         f"{request.input_path} has other content than when run {namesake.run_id} was planned, which is"
-        f" {state}: carry that out (`{typed_for(namesake.path, 'run')}`), plan the new content to look at it"
-        " first, or give --again for a new run of it."
+        f" {state}: carry that out (`{typed_for(namesake.path, 'run')}`){look}, or give --again for a new run of"
+        " the new content."
     )
 
 
