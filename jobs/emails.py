@@ -10,7 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from jobs.judging import describe_unreadable, judge_no_answer, judge_status, unconfirmed
-from worker.model import Answer, Call, Decision, NoAnswer, Outcome, Reply, Row, Verdict
+from worker.model import ANOTHER_USER, Answer, Call, Decision, NoAnswer, Outcome, Reply, Row, Verdict
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_\-]+").fullmatch
 _DOT_SEGMENTS: Final = (".", "..")
@@ -81,7 +81,7 @@ class EmailVerification:
 
     def _judge_user(self, row: Row, answer: Answer, user: _User) -> Verdict:
         if user.user_id != row.user_id and user.user_id is not None:
-            return unconfirmed(answer, "another_user", "the user document is that of another user")
+            return unconfirmed(answer, ANOTHER_USER, "the user document is that of another user")
         shown: list[bool | None] = []
         left = 0
         for email in user.emails or ():

@@ -225,6 +225,8 @@ BARRED: Final = Verdict(
 """The verdict on a row that came onto the protected list after the plan (promise 11)."""
 
 
+ANOTHER_USER: Final = "another_user"
+"""Error code of an answer that shows another user than the row's: it may belong to another call."""
 HELD_UP: Final = Verdict(
     Decision.THROTTLED,
     Outcome.EXHAUSTED,

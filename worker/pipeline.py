@@ -16,12 +16,22 @@ from typing import Final
 
 from worker.feed import Feed
 from worker.guard import Guard, Halt
-from worker.model import BARRED, HELD_UP, Decision, NoAnswer, Outcome, Reply, Result, Row, Unfinished, Verdict
+from worker.model import (
+    ANOTHER_USER,
+    BARRED,
+    HELD_UP,
+    Decision,
+    NoAnswer,
+    Reply,
+    Result,
+    Row,
+    Unfinished,
+    Verdict,
+)
 from worker.ports import Operation, Pacer, Recorder, Source, Transport
 from worker.retry import Effort, RetryLimits, persistently
 
 _FINAL: Final = Decision.FINAL
-_UNCONFIRMED: Final = Outcome.UNCONFIRMED
 _RETRYING_PER_WORKER: Final = 4
 """Rows that may wait for a retry, per worker, before no new row is taken up: bounds memory (promise 9)."""
 
@@ -136,8 +146,8 @@ class Pipeline:
             pacer.leave(reply)
             verdict = HELD_UP if reply is None else judge(row, reply)
             if verdict.decision is _FINAL:
-                if verdict.outcome is _UNCONFIRMED:
-                    self._ports.transport.distrust()  # before any await: it may have been another call's answer
+                if verdict.error_code == ANOTHER_USER:
+                    self._ports.transport.distrust()  # before any await: it may be another call's answer
                 sent = _was_sent(reply)
                 self._finish(
                     Result(row, verdict, row.earlier_requests + sent, sent, started_at, self._wall())
@@ -183,6 +193,8 @@ class Pipeline:
         return verdict.decision is not Decision.HALT
 
     async def _attempt_again(self, effort: Effort) -> Verdict:
+        # Late once, and not again: a server that ends each connection unused would never be called (promise 7).
+        late_before = effort.verdict is HELD_UP
         reply = None
         while reply is None:
             await self._ports.recorder.room()
@@ -195,10 +207,12 @@ class Pipeline:
                 self._ports.pacer.leave(None)
                 effort.verdict = BARRED
                 return BARRED
-            reply = await self._ports.transport.send(self._ports.operation.call(effort.row))
+            call = self._ports.operation.call(effort.row)
+            reply = await self._ports.transport.send(call, however_late=late_before)
             self._ports.pacer.leave(reply)
+            late_before = True
         effort.verdict = self._ports.operation.judge(effort.row, reply)
-        if effort.verdict.decision is _FINAL and effort.verdict.outcome is _UNCONFIRMED:
+        if effort.verdict.error_code == ANOTHER_USER:
             self._ports.transport.distrust()
         self._count(effort, reply)
         self._watch_unfinished(effort.verdict)

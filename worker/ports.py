@@ -25,10 +25,11 @@ class Operation(Protocol):
 class Transport(Protocol):
     """Sends requests. Errors are values: `send` raises nothing but `asyncio.CancelledError`."""
 
-    async def send(self, call: Call) -> Reply | None:
+    async def send(self, call: Call, *, however_late: bool = False) -> Reply | None:
         """Send `call` once, without retry or redirect, within the time limit, and return what came back.
 
-        None if its connection took so long that the call needs another turn: nothing was sent.
+        None if its connection took so long that the call needs another turn, unless it is to go `however_late`:
+        nothing was sent.
         """
 
     def distrust(self) -> None:

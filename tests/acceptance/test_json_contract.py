@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,13 +64,16 @@ def test_a_dry_run_is_the_plan_and_its_first_calls(tmp_path: Path) -> None:
     assert f"`bulk-unverify run {told['run_id']} --runs other`" in err
 
 
-def test_a_broken_ledger_does_not_hide_the_other_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b"no database" * 1000), Path.unlink])
+def test_a_broken_ledger_does_not_hide_the_other_runs(
+    tmp_path: Path, spoil: Callable[[Path], object]
+) -> None:
     names = []
     for rows in range(3):
         (tmp_path / "good.csv").write_text(GOOD + f"u,{rows}\n")
         names.append(_call(tmp_path, "plan", "good.csv", "--json")[1]["run_id"])
     names.sort()
-    (tmp_path / "runs" / names[1] / "ledger.sqlite").write_bytes(b"no database" * 1000)
+    spoil(tmp_path / "runs" / names[1] / "ledger.sqlite")
     code, told, _ = _call(tmp_path, "status", "--json")
     assert code == told["exit_code"] == 3
     assert [run["run_id"] for run in told["runs"]] == names

@@ -336,8 +336,10 @@ def test_a_file_that_was_changed_while_its_run_is_open_is_no_second_run(tmp_path
         done = call(tmp_path, *command)
         refused(done, "other content", f"`bulk-unverify run {folder.run_id}`", "--again")
         assert "plan the new" not in done.stderr, "that is refused, too"
-    (tmp_path / "other.csv").write_text(THREE)
-    assert call(tmp_path, "plan", "other.csv").returncode == 0, "a file of another name is another matter"
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "good.csv").write_text(THREE)
+    other = call(tmp_path, "plan", "elsewhere/good.csv")
+    assert other.returncode == 0, "another file that only has the same name, as every failed.csv has"
     assert planned(tmp_path)["rows"] == 3
 
 

@@ -52,6 +52,21 @@ async def holding(port: int, hold_s: float) -> AsyncIterator[int]:
 
 
 @contextlib.asynccontextmanager
+async def slowing(port: int, each_s: float) -> AsyncIterator[tuple[int, list[float]]]:
+    """Pass each connection on to `port` after `each_s` seconds, and list when each of them came."""
+    came: list[float] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(each_s)
+        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(_pump(reader, there_writer), _pump(there_reader, writer))
+
+    async with listening(serve) as slow_port:
+        yield slow_port, came
+
+
+@contextlib.asynccontextmanager
 async def tunnelling(port: int, status: bytes) -> AsyncIterator[tuple[int, list[bytes]]]:
     """A proxy that tunnels every CONNECT to `port`, or refuses it with `status`."""
     heads: list[bytes] = []

@@ -42,7 +42,7 @@ def status(
 def _show_all(folders: list[RunFolder], *, as_json: bool) -> None:
     """Show every run, and one with a broken ledger with its trouble; exits 3 if there is such a one."""
     from worker.cli import show
-    from worker.errors import LedgerError
+    from worker.errors import BulkUnverifyError, LedgerError
     from worker.ledger import facts
 
     told: list[dict[str, object]] = []
@@ -51,8 +51,8 @@ def _show_all(folders: list[RunFolder], *, as_json: bool) -> None:
         try:
             line = show.status_line(folder, facts(folder))
             told.append(show.plan_object(folder))
-        except LedgerError as error:
-            line, exit_code = f"{folder.run_id}  broken       {error}", error.exit_code
+        except BulkUnverifyError as error:
+            line, exit_code = f"{folder.run_id}  broken       {error}", LedgerError.exit_code
             told.append({"run_id": folder.run_id, "run_dir": str(folder.path), "error": str(error)})
         if not as_json:
             show.say(line)

@@ -84,6 +84,7 @@ def plan_run(request: PlanRequest) -> RunFolder:
             tenant=request.tenant.name,
             operation=request.operation,
             selection=_selection(request.input_options),
+            input_path="" if is_stream(request.input_path) else storable(str(request.input_path.resolve())),
         )
 
         def existing() -> RunFolder | None:
@@ -99,7 +100,7 @@ def _find(request: PlanRequest, binding: Binding) -> RunFolder | None:
         UsageError: One more run would call rows a second time, or others than were looked at.
     """
     otherwise: tuple[RunFolder, list[str]] | None = None
-    namesake: RunFolder | None = None
+    of_this_file: RunFolder | None = None
     for folder, bound in RunFolder.bound(request.runs_dir):
         if (bound.tenant, bound.operation) != (binding.tenant, binding.operation):
             continue
@@ -108,12 +109,12 @@ def _find(request: PlanRequest, binding: Binding) -> RunFolder | None:
             if not differing:
                 return folder
             otherwise = otherwise or (folder, differing)
-        elif bound.input_name == binding.input_name:
-            namesake = namesake or folder
+        elif bound.input_path and bound.input_path == binding.input_path:
+            of_this_file = of_this_file or folder
     if otherwise is not None:
         raise _read_otherwise(*otherwise)
-    if namesake is not None and not is_stream(request.input_path):
-        _refuse_changed(namesake, request)
+    if of_this_file is not None:
+        _refuse_changed(of_this_file, request)
     return None
 
 
@@ -131,16 +132,16 @@ def _read_otherwise(folder: RunFolder, differing: list[str]) -> UsageError:
     )
 
 
-def _refuse_changed(namesake: RunFolder, request: PlanRequest) -> None:
+def _refuse_changed(planned: RunFolder, request: PlanRequest) -> None:
     """Refuse a file that was changed since its run was planned, if that run is still to be carried out."""
-    state = facts(namesake).state
+    state = facts(planned).state
     settled = state in (RunState.FINISHED, RunState.CANCELLED)
     if settled or (state is RunState.PLANNED and not request.called_at_once):
         return
     look = ", plan the new content to look at it first" if state is RunState.PLANNED else ""
     raise UsageError(
-        f"{request.input_path} has other content than when run {namesake.run_id} was planned, which is"
-        f" {state}: carry that out (`{typed_for(namesake.path, 'run')}`){look}, or give --again for a new run of"
+        f"{request.input_path} has other content than when run {planned.run_id} was planned, which is"
+        f" {state}: carry that out (`{typed_for(planned.path, 'run')}`){look}, or give --again for a new run of"
         " the new content."
     )
 

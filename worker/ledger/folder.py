@@ -30,6 +30,7 @@ class Binding:
 
     Attributes:
         input_name: The input's file name; tells, does not select.
+        input_path: Where it lies, absolute and without links, or empty for a stream; the same.
         input_sha256: Hex digest of the input's bytes.
         tenant: The tenant's name.
         operation: The operation's name.
@@ -41,6 +42,7 @@ class Binding:
     tenant: str
     operation: str
     selection: Mapping[str, str]
+    input_path: str = dataclasses.field(default="", compare=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ class RunFolder:
     @property
     def owned(self) -> bool:
         """Whether a process works on the run now."""
-        return is_held(self.path)
+        return is_held(self.path.resolve())
 
     @classmethod
     def open(cls, runs_dir: Path, name: str) -> Self:
@@ -178,6 +180,7 @@ class RunFolder:
                 tenant=meta["tenant"],
                 operation=meta["operation"],
                 selection=json.loads(meta["selection"]),
+                input_path=meta.get("input_path", ""),
             )
         except (KeyError, ValueError) as error:
             raise broken(self.ledger, error) from error

@@ -86,6 +86,7 @@ class PlanDraft:
         self._meta: dict[str, str] = {
             "run_id": run_id,
             "input_name": binding.input_name,
+            "input_path": binding.input_path,
             "input_sha256": binding.input_sha256,
             "tenant": binding.tenant,
             "operation": binding.operation,

@@ -55,7 +55,11 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
         UsageError: There is no ledger, or a newer version wrote it.
         LedgerError: The file is no ledger, or it is broken.
     """
-    if not path.is_file():
+    try:
+        missing = not path.is_file()
+    except OSError as error:
+        raise LedgerError(f"The ledger {path} cannot be looked at: {error.strerror}.") from error
+    if missing:
         raise UsageError(f"{path} does not exist: this is not a run's folder.")
     try:
         with contextlib.ExitStack() as opened:

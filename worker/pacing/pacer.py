@@ -143,8 +143,11 @@ class AsyncPacer:
         return self._governor.paused_s(self._clock())
 
     def slack_s(self) -> float:
-        """Return how many seconds after its turn a call may go and still be in its place: those of a slot."""
-        rate_per_s = self._governor.rate_per_s(self._clock())
+        """Return how many seconds after its turn a call may go and still be in its place: those of a slot.
+
+        In an outage any: its probes go one by one, and what became of each has to be known.
+        """
+        rate_per_s = None if self.in_outage else self._governor.rate_per_s(self._clock())
         return math.inf if rate_per_s is None else 1.0 / rate_per_s
 
     def status(self) -> PaceStatus:

@@ -54,7 +54,13 @@ class Exchange:
         self._loop = asyncio.get_running_loop()
 
     async def open(
-        self, method: str, url: URL, headers: CIMultiDict[str], body: bytes | None, watched: InFlight
+        self,
+        method: str,
+        url: URL,
+        headers: CIMultiDict[str],
+        body: bytes | None,
+        watched: InFlight,
+        however_late: bool,
     ) -> aiohttp.ClientResponse | None:
         """Send a request and return its answer, whose body is still to be read or closed.
 
@@ -67,6 +73,7 @@ class Exchange:
             headers: All of them, `Host` included; aiohttp adds those of the body to them.
             body: Its bytes, or None.
             watched: Says when the call began; told when writing begins.
+            however_late: Whether it is sent whatever its connection took.
 
         Raises:
             aiohttp.ClientError: No connection, or no answer that is HTTP.
@@ -83,7 +90,7 @@ class Exchange:
         )
         connection = await self._connect(request)
         waited_s = self._loop.time() - watched.began
-        if waited_s > _PROMPT_S and waited_s > self._slack_s():
+        if waited_s > _PROMPT_S and not however_late and waited_s > self._slack_s():
             connection.release()
             return None
         try:

@@ -98,10 +98,11 @@ class AiohttpTransport:
         self._sweeper.close()
         await self._connector.close()
 
-    async def send(self, call: Call) -> Reply | None:
+    async def send(self, call: Call, *, however_late: bool = False) -> Reply | None:
         """Send `call` once and return what came back; raises nothing but `asyncio.CancelledError`.
 
-        None if its connection took longer than `slack_s`: nothing was sent, and another call may use it.
+        None if its connection took longer than `slack_s`, unless it is to go `however_late`: nothing was sent, and
+        another call may use the connection.
         """
         task = asyncio.current_task(self._loop)
         assert task is not None
@@ -112,7 +113,7 @@ class AiohttpTransport:
             if call.body is not None:
                 headers["Content-Type"] = "application/json"
             url = self._base.with_path(self._base_path + call.path, encoded=True)
-            response = await self._exchange.open(call.method, url, headers, call.body, watched)
+            response = await self._exchange.open(call.method, url, headers, call.body, watched, however_late)
             if response is None:
                 return None
             return without_echo(await read_answer(response), self._key)

@@ -61,7 +61,19 @@ def test_a_run_that_this_user_may_not_look_into_is_known_by_its_name(
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr(Path, "exists", closed)
+    monkeypatch.setattr(Path, "is_file", closed)
     assert RunFolder.all(tmp_path) == [folder]
+    with pytest.raises(UsageError, match=r"Run 20250101.* cannot be read.*Permission denied"):
+        list(RunFolder.bound(tmp_path))
+
+
+def test_a_run_that_is_reached_through_a_link_is_owned_by_whoever_owns_it(tmp_path: Path) -> None:
+    folder = plan(tmp_path, 1)
+    link = RunFolder(tmp_path / "latest")
+    link.path.symlink_to(folder.path)
+    assert not link.owned
+    with folder.lock():
+        assert link.owned
 
 
 def test_a_lock_outlives_its_file(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from worker.guard import Guard, Halt
 from worker.model import (
+    ANOTHER_USER,
     Answer,
     Call,
     Decision,
@@ -56,13 +57,14 @@ class Echo:
         table = {
             200: (Decision.FINAL, Outcome.SUCCEEDED),
             204: (Decision.FINAL, Outcome.UNCONFIRMED),
+            206: (Decision.FINAL, Outcome.UNCONFIRMED),
             401: (Decision.HALT, Outcome.PENDING),
             404: (Decision.FINAL, Outcome.NOT_FOUND),
             429: (Decision.THROTTLED, Outcome.EXHAUSTED),
             503: (Decision.RETRY, Outcome.EXHAUSTED),
         }
         decision, outcome = table[reply.status]
-        return Verdict(decision, outcome, reply.status)
+        return Verdict(decision, outcome, reply.status, ANOTHER_USER if reply.status == 206 else "")
 
 
 class Server:
@@ -78,9 +80,12 @@ class Server:
         self.most_in_flight = 0
         self.distrusted: list[int] = []
         """The number of attempts at each `distrust`."""
+        self.however_late: list[bool] = []
+        """What each attempt was sent with."""
 
-    async def send(self, call: Call) -> Reply | None:
+    async def send(self, call: Call, *, however_late: bool = False) -> Reply | None:
         self.attempts[call.path] += 1
+        self.however_late.append(however_late)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         await asyncio.sleep(0)

@@ -43,7 +43,7 @@ class _ExchangeBySession:
         self._session = aiohttp.ClientSession(connector=connector)
 
     async def open(
-        self, method: str, url: URL, headers: CIMultiDict[str], body: bytes | None, _: InFlight
+        self, method: str, url: URL, headers: CIMultiDict[str], body: bytes | None, _: InFlight, __: bool
     ) -> aiohttp.ClientResponse:
         return await self._session.request(method, url, headers=headers, data=body, allow_redirects=False)
 
