@@ -35,12 +35,6 @@ FAILURES: Final = frozenset({Outcome.UNCONFIRMED, Outcome.NOT_FOUND, Outcome.REF
 RETRYABLE: Final = frozenset({Outcome.EXHAUSTED, Outcome.UNCONFIRMED, Outcome.REFUSED})
 """What `retry` sends again unless told otherwise."""
 
-EDGES: Final = (
-    " \t\n\v\f\r\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007"
-    "\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000\ufeff\u200b\u2060"
-)
-"""White space, byte order marks, and spaces without a width: at the edges of an id, nobody sees them."""
-
 REPORT_COLUMNS: Final = (
     "_row",
     "_outcome",

@@ -17,7 +17,7 @@ from worker.intake.spool import is_stream
 from worker.intake.stored import open_stored
 from worker.intake.table import open_table
 from worker.intake.text import is_damaged
-from worker.model import EDGES
+from worker.protection import EDGES
 
 _COMMENT: Final = "#"
 _QUOTE: Final = '"'

@@ -12,10 +12,11 @@ import msgspec
 
 from worker.errors import LedgerError
 from worker.ledger.folder import RunFolder
-from worker.ledger.protection import IS_PROTECTED, is_protected
+from worker.ledger.protection import IS_PROTECTED
 from worker.ledger.schema import RESENT, broken, connect
 from worker.ledger.steps import next_pending
 from worker.model import Outcome, Row, RunState
+from worker.protection import is_protected
 from worker.reportable import ReportRow, RunFacts, SessionFacts
 
 _ROWS: Final = (

@@ -11,10 +11,10 @@ from typing import Final, Self
 
 from worker.ledger import steps
 from worker.ledger.folder import RunFolder
-from worker.ledger.protection import is_protected
 from worker.ledger.schema import broken, connect
 from worker.ledger.writer import LedgerWriter
 from worker.model import Outcome, Result, Row, RunState, Unfinished
+from worker.protection import is_protected
 
 _GATHER_S: Final = 0.02
 """How long results are gathered before they are handed to the writer."""

@@ -9,7 +9,8 @@ import pytest
 from unit.ledger.ledger_staging import look, pair, plan, session
 
 from worker.ledger import first_pending, foreseen
-from worker.model import EDGES, Outcome
+from worker.model import Outcome
+from worker.protection import EDGES
 
 UNSEEN = [" u2", "u2 ", "\u00a0u2", "u2\u200b", "\ufeffu2", " \u2060 u2"]
 
