@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli import flags
+from worker.cli import flags, given
 from worker.cli.grouped import as_words, grouped
 from worker.hints import DEFAULT_OPERATION, DEFAULT_RUNS, typed_for
 
 if TYPE_CHECKING:
-    from worker.compose.options import Steering
-    from worker.intake import InputOptions
     from worker.ledger import RunFolder
 
 
@@ -42,10 +40,10 @@ def plan(
     from worker.ledger import facts
     from worker.model import RunState
 
-    chosen, settings = load_tenant(tenant), _settings(steering)
+    chosen, settings = load_tenant(tenant), given.settings(steering)
     request = PlanRequest(
         file,
-        _options(reading),
+        given.input_options(reading),
         chosen,
         operation or DEFAULT_OPERATION,
         runs,
@@ -86,7 +84,7 @@ def run(
     from worker.compose.planning import PlanRequest, check_selection, find_run, plan_run
     from worker.connection import load_tenant
 
-    chosen, settings, options = load_tenant(tenant), _settings(steering), _options(reading)
+    chosen, settings, options = load_tenant(tenant), given.settings(steering), given.input_options(reading)
     folder = None if again else find_run(runs, target)
     if folder is not None:
         check_selection(folder, operation, options)
@@ -127,53 +125,10 @@ def retry(
     from worker.model import FAILURES, RETRYABLE
 
     retake = RETRYABLE if only is None else parse_outcomes(only, allowed=FAILURES, flag="--only")
-    settings = _settings(steering)
+    settings = given.settings(steering)
     folder = RunFolder.open(runs, name)
     carry_out(
         CarryOut(folder, load_tenant(tenant), settings, retake, yes=yes, as_json=as_json, dry_run=False)
-    )
-
-
-def _options(reading: flags.Reading) -> InputOptions:
-    from worker.intake import InputOptions
-
-    return InputOptions(
-        reading.user_column,
-        reading.identifier_column,
-        not reading.no_header,
-        reading.delimiter,
-        reading.encoding,
-        max_rows=reading.max_rows,
-    )
-
-
-def _settings(given: flags.Steering) -> Steering:
-    from worker.compose.options import parse_outcomes, steering
-    from worker.connection import default_timeout_s
-    from worker.model import FAILURES
-    from worker.pacing import parse_rate
-    from worker.units import parse_duration_s, parse_share
-
-    if given.ca_bundle is not None:
-        from worker.transport import trusted_by
-
-        trusted_by(given.ca_bundle)  # read here, so that a wrong one is said before anything else is done
-    return steering(
-        rate=parse_rate(given.rate),
-        concurrency=given.concurrency,
-        attempts=given.attempts,
-        row_time_limit_s=parse_duration_s(given.row_time_limit),
-        timeout_s=default_timeout_s() if given.timeout is None else parse_duration_s(given.timeout),
-        max_failures=parse_share(given.max_failures),
-        accept=parse_outcomes(given.accept, allowed=FAILURES, flag="--accept")
-        if given.accept
-        else frozenset(),
-        outage_patience_s=parse_duration_s(given.outage_patience),
-        deadline_s=None if given.deadline is None else parse_duration_s(given.deadline),
-        ca_bundle=given.ca_bundle,
-        exclude=given.exclude,
-        share_tenant=given.share_tenant,
-        reason=given.reason,
     )
 
 
