@@ -53,3 +53,9 @@ class ReportError(BulkUnverifyError):
     """A report could not be written. The ledger holds what was done; the report can be written again."""
 
     exit_code = 3
+
+
+class BrokerError(BulkUnverifyError):
+    """The message broker cannot be reached or refuses. What was taken from it is delivered again."""
+
+    exit_code = 3

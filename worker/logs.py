@@ -10,6 +10,7 @@ import json
 import math
 import os
 import re
+import sys
 import traceback
 from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
@@ -119,18 +120,28 @@ def configure(log_file: Path, *, key: str) -> Iterator[structlog.typing.Filterin
         ) from error
     with os.fdopen(descriptor, "ab", buffering=0) as file:
         os.fchmod(descriptor, 0o600)  # it may be there already, with another mode
-        yield structlog.wrap_logger(
-            _LineLogger(file),
-            processors=[
-                structlog.processors.add_log_level,
-                structlog.processors.TimeStamper(fmt="iso", utc=True),
-                structlog.processors.format_exc_info,
-                Redactor(key),
-                structlog.processors.JSONRenderer(ensure_ascii=False),
-            ],
-            wrapper_class=structlog.make_filtering_bound_logger("info"),
-            cache_logger_on_first_use=True,
-        )
+        yield _logger(_LineLogger(file), key)
+
+
+def to_stderr(*, key: str) -> structlog.typing.FilteringBoundLogger:
+    """Return the logger of a standing worker: JSON lines on standard error, for whoever collects them."""
+    return _logger(structlog.PrintLogger(sys.stderr), key)
+
+
+def _logger(target: object, key: str) -> structlog.typing.FilteringBoundLogger:
+    logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
+        target,
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            Redactor(key),
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger("info"),
+        cache_logger_on_first_use=True,
+    )
+    return logger
 
 
 class _LineLogger:

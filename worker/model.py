@@ -250,6 +250,64 @@ class Result(msgspec.Struct, frozen=True, gc=False):
     finished_at: float
 
 
+class Delivery(msgspec.Struct, frozen=True, gc=False):
+    """A message that was taken from a queue.
+
+    Attributes:
+        name: The broker's name for the message, the same whenever it is delivered again.
+        body: What the producer sent.
+        times: How often it has been delivered by now, this time included; what was given back does not count.
+        receipt: What the broker knows this delivery by.
+    """
+
+    name: str
+    body: bytes
+    times: int = 1
+    receipt: object = None
+
+
+class Finding(msgspec.Struct, frozen=True, gc=False):
+    """A row's outcome on its way to the results queue.
+
+    Attributes:
+        batch: First half of the row's name: its batch, or the broker's name for its message.
+        index: Second half: its number within the batch, from 0.
+        body: The result as it is sent.
+    """
+
+    batch: str
+    index: int
+    body: bytes
+
+
+class Settlement(msgspec.Struct, frozen=True, gc=False):
+    """What became of a delivery so far.
+
+    Attributes:
+        delivery: The delivery.
+        findings: Outcomes that are not recorded yet.
+        complete: Whether these are the last ones: once they are recorded, the message is acknowledged.
+        fenced: Whether each row is remembered, because its message, or its batch, may come again.
+    """
+
+    delivery: Delivery
+    findings: list[Finding]
+    complete: bool
+    fenced: bool
+
+
+class Depth(msgspec.Struct, frozen=True, gc=False):
+    """How much a queue holds.
+
+    Attributes:
+        waiting: Messages that nobody has taken.
+        taken: Messages that were taken and are not acknowledged.
+    """
+
+    waiting: int
+    taken: int
+
+
 class Unfinished(msgspec.Struct, frozen=True, gc=False):
     """A claimed row that goes back to pending, with what is known of it.
 

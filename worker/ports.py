@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
-from worker.model import Call, Reply, Result, Row, Unfinished, Verdict
+from worker.model import (
+    Call,
+    Delivery,
+    Depth,
+    Reply,
+    Result,
+    Row,
+    Settlement,
+    Unfinished,
+    Verdict,
+)
 
 
 class Operation(Protocol):
@@ -93,3 +103,56 @@ class Pacer(Protocol):
     @property
     def paused_s(self) -> float:
         """Seconds spent in outages and operator's pauses so far; a row's time limit leaves them out."""
+
+
+class Queue(Protocol):
+    """A queue of a broker. It delivers at least once, and from the first message that was ever published.
+
+    Everything raises `BrokerError` while the broker cannot be reached; nothing is lost by that.
+    """
+
+    @property
+    def lease_s(self) -> float:
+        """Seconds after which a delivery that was not extended goes to another worker."""
+
+    async def publish(self, bodies: Sequence[bytes]) -> None:
+        """Publish messages in their order; on return the broker has confirmed them."""
+
+    async def receive(self, limit: int, wait_s: float) -> Sequence[Delivery]:
+        """Take up to `limit` messages; waits for the first one, for `wait_s` seconds at most."""
+
+    async def extend(self, deliveries: Sequence[Delivery]) -> None:
+        """Begin the lease of deliveries anew, of those that are still ours."""
+
+    async def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
+        """Remove messages for good, of those that are still ours."""
+
+    async def give_back(self, deliveries: Sequence[Delivery]) -> None:
+        """Let others have deliveries at once; this does not count as one more try."""
+
+    async def depth(self) -> Depth:
+        """Return how much the queue holds."""
+
+    async def aclose(self) -> None:
+        """Close the connection; what is taken and not acknowledged goes to others after its lease."""
+
+
+class WorkQueue(Queue, Protocol):
+    """The queue of the work to do, with its queue of results and its dead letters."""
+
+    @property
+    def results(self) -> Queue:
+        """Where outcomes go."""
+
+    @property
+    def dead(self) -> Queue:
+        """Where messages go that nobody can work on."""
+
+    async def known(self, rows: Mapping[str, Iterable[int]]) -> Mapping[str, frozenset[int]]:
+        """Return which of `rows` (indexes by batch) have an outcome already, as far as the broker keeps that."""
+
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
+        """Record outcomes and acknowledge what is complete, in this order; a stale delivery changes nothing."""
+
+    async def bury(self, delivery: Delivery, letter: bytes) -> None:
+        """Put `letter` into the dead letters and remove the message it tells of."""

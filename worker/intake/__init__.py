@@ -1,9 +1,19 @@
 """Reading input: a file of any usual dialect becomes a stream of numbered, validated rows."""
 
+from worker.intake.check import find_fault
 from worker.intake.options import InputOptions
 from worker.intake.protected import load_protected
 from worker.intake.spool import is_stream, spooled
 from worker.intake.stored import digest
 from worker.intake.table import Table, open_table
 
-__all__ = ["InputOptions", "Table", "digest", "is_stream", "load_protected", "open_table", "spooled"]
+__all__ = [
+    "InputOptions",
+    "Table",
+    "digest",
+    "find_fault",
+    "is_stream",
+    "load_protected",
+    "open_table",
+    "spooled",
+]

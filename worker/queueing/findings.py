@@ -1,0 +1,97 @@
+"""What workers publish: a row's outcome to the results queue, and a dead letter with the reason."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+import msgspec
+
+from worker.model import Delivery, Outcome, Result
+from worker.queueing.messages import MOST_BYTES
+
+
+class FoundRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A row's outcome as it travels: what a ledger records of it, and the name of the row.
+
+    Attributes:
+        batch: The batch, or the broker's name for the message.
+        index: The row's number within it.
+        worker: Who found it.
+        sent: Whether a request of this delivery may have reached the server.
+        maybe_sent: Whether an earlier delivery may have sent one already.
+    """
+
+    batch: str
+    index: int
+    user_id: str
+    identifier_id: str
+    outcome: Outcome
+    requests: int
+    sent: bool
+    started_at: float
+    finished_at: float
+    worker: str
+    maybe_sent: bool = False
+    status: int | None = None
+    error_code: str = ""
+    error_message: str = ""
+    verified_contacts_left: int | None = None
+    lockout_risk: bool | None = None
+
+
+class DeadLetter(msgspec.Struct, frozen=True, gc=False):
+    """A message that nobody can work on.
+
+    Attributes:
+        reason: Why.
+        message: Its name at the broker.
+        body: What the producer sent, as text.
+        whole: Whether that is all of it; else it was too large, or no UTF-8, and can never be worked on.
+        times: How often it was delivered.
+        buried_at: Epoch seconds.
+    """
+
+    reason: str
+    message: str
+    body: str
+    times: int
+    buried_at: float
+    whole: bool = True
+
+
+_encode = msgspec.json.Encoder().encode
+decode_found: Final = msgspec.json.Decoder(FoundRow).decode
+decode_letter: Final = msgspec.json.Decoder(DeadLetter).decode
+
+
+def encode_finding(result: Result, batch: str, index: int, worker: str) -> bytes:
+    """Return the message that tells of `result`."""
+    row, verdict = result.row, result.verdict
+    return _encode(
+        FoundRow(
+            batch,
+            index,
+            row.user_id,
+            row.identifier_id,
+            verdict.outcome,
+            result.requests,
+            result.sent,
+            result.started_at,
+            result.finished_at,
+            worker,
+            row.maybe_sent,
+            verdict.status,
+            verdict.error_code,
+            verdict.error_message,
+            verdict.verified_contacts_left,
+            verdict.lockout_risk,
+        )
+    )
+
+
+def dead_letter(delivery: Delivery, reason: str) -> bytes:
+    """Return the letter that tells of a message that nobody can work on."""
+    body = delivery.body[:MOST_BYTES].decode("utf-8", "replace")
+    whole = body.encode() == delivery.body
+    return _encode(DeadLetter(reason, delivery.name, body, delivery.times, time.time(), whole))

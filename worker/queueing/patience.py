@@ -1,0 +1,80 @@
+"""What a worker does while its broker is lost: it tries again, ever more rarely, and says so once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+import structlog
+
+from worker.errors import BrokerError
+
+_SHORTEST_S: Final = 0.1
+_LONGEST_S: Final = 5.0
+
+T = TypeVar("T")
+
+
+class Patience:
+    """Whether the broker is lost, and how long it is waited for.
+
+    Args:
+        log: Is told when it is lost and when it is back.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, log: structlog.typing.FilteringBoundLogger, clock: Callable[[], float]) -> None:
+        self._log = log
+        self._clock = clock
+        self._ends_at = math.inf
+        self._delay_s = _SHORTEST_S
+        self.trouble = ""
+        """Why the broker cannot be used now, or empty."""
+
+    def end_after(self, grace_s: float) -> None:
+        """Give up what fails in `grace_s` seconds or later."""
+        self._ends_at = self._clock() + grace_s
+
+    async def persist(self, step: Callable[[], Awaitable[T]]) -> T:
+        """Do `step`, again and again while the broker is lost; each wait is twice the last one, up to 5 s.
+
+        Raises:
+            BrokerError: The broker was still lost when the patience had ended.
+        """
+        delay_s = _SHORTEST_S
+        while True:
+            try:
+                done = await step()
+            except BrokerError as error:
+                self.lost(error)
+                left_s = self._ends_at - self._clock()
+                if left_s <= 0:
+                    raise
+                await asyncio.sleep(min(delay_s, left_s))
+                delay_s = min(delay_s * 2, _LONGEST_S)
+            else:
+                self.back()
+                return done
+
+    async def back_off(self, unless: asyncio.Event) -> None:
+        """Wait, longer each time until the broker is back, and no longer than until `unless` is set."""
+        delay_s, self._delay_s = self._delay_s, min(self._delay_s * 2, _LONGEST_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(delay_s):
+                await unless.wait()
+
+    def lost(self, error: BrokerError) -> None:
+        """Say that the broker is lost, unless that was said."""
+        if not self.trouble:
+            self._log.warning("broker_lost", error=str(error))
+        self.trouble = str(error)
+
+    def back(self) -> None:
+        """Say that the broker is back, if it was lost."""
+        if self.trouble:
+            self._log.info("broker_back")
+        self.trouble = ""
+        self._delay_s = _SHORTEST_S

@@ -1,0 +1,40 @@
+"""A message between the queue and the pipeline: how many of its rows are open, and what was found of the others."""
+
+from __future__ import annotations
+
+from worker.model import Delivery, Finding, Settlement
+from worker.queueing.messages import Parsed
+
+
+class Taken:
+    """A message that is being worked on.
+
+    Args:
+        delivery: The message.
+        parsed: What it asks for.
+        rows: How many of its rows have no outcome yet.
+    """
+
+    def __init__(self, delivery: Delivery, parsed: Parsed, rows: int) -> None:
+        self.delivery = delivery
+        self.batch = batch_of(delivery, parsed)
+        self.fenced = is_fenced(parsed)
+        self.open = rows
+        self.findings: list[Finding] = []
+        self.given_back = False
+
+    def settlement(self) -> Settlement:
+        """Return what there is to record of it, which is handed over by that."""
+        findings, self.findings = self.findings, []
+        complete = not self.open and not self.given_back
+        return Settlement(self.delivery, findings, complete, self.fenced)
+
+
+def batch_of(delivery: Delivery, parsed: Parsed) -> str:
+    """Return the first half of the rows' names."""
+    return parsed.batch_id or delivery.name
+
+
+def is_fenced(parsed: Parsed) -> bool:
+    """Return whether a part of it may be known already: its batch came before, or another began the message."""
+    return parsed.batch_id is not None or len(parsed.rows) > 1
