@@ -62,7 +62,7 @@ soak: setup ## Repeat the crash and fault suites ROUNDS times (10 unless told)
 
 .PHONY: lock
 lock: setup ## Resolve the dependencies anew: both locks, the second one a part of the first
-	$(COMPILE) --upgrade --extra parquet --group dev --group lint-deploy --output-file requirements.lock pyproject.toml
+	$(COMPILE) --upgrade --extra parquet --extra redis --extra rabbitmq --group dev --group lint-deploy --output-file requirements.lock pyproject.toml
 	$(COMPILE) --upgrade --group build --constraint requirements.lock --output-file requirements-run.lock pyproject.toml
 
 .PHONY: clean

@@ -1,0 +1,242 @@
+"""Redis Streams: a consumer group per stream, leases by idle time, and one script that records and acknowledges.
+
+Field notes: the group begins at 0, so that what was published before the first worker existed is worked on; the
+dead are taken over with XAUTOCLAIM; Redis' own clock decides. Needs Redis 7.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
+
+import redis.asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+from worker.brokers import redis_scripts
+from worker.brokers.address import QueueAddress
+from worker.errors import BrokerError
+from worker.model import Delivery, Depth, Settlement
+
+Q = TypeVar("Q", bound="RedisQueue")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_GROUP: Final = "bulk-unverify"
+_NOBODY: Final = "given-back"
+"""The consumer that owns what was given back, until somebody takes it over."""
+_FIELD: Final = b"message"
+_LOOK_FOR_DEAD_S: Final = 1.0
+_FENCE_S: Final = 7 * 24 * 3600
+_MS: Final = 1000
+_TIMEOUT_S: Final = 10.0
+
+
+def _answered(
+    method: Callable[Concatenate[Q, P], Awaitable[R]],
+) -> Callable[Concatenate[Q, P], Coroutine[Any, Any, R]]:
+    """See to it that the group is there, and turn what Redis raises into a sentence."""
+
+    @functools.wraps(method)
+    async def wrapped(queue: Q, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            await queue.join()
+            return await method(queue, *args, **kwargs)
+        except (RedisError, OSError) as error:  # its text may hold what was sent, so that is not shown
+            queue.grouped = False
+            said = str(error).split(" ", 1)[0] if isinstance(error, ResponseError) else type(error).__name__
+            raise BrokerError(f"Redis cannot be used ({said}).") from None
+
+    return wrapped
+
+
+class RedisQueue:
+    """One stream with its group. Implements `worker.ports.Queue`.
+
+    Args:
+        client: The connections; the queue does not close them.
+        stream: Key of the stream.
+        consumer: This worker's name within the group, of this process alone.
+        lease_s: Seconds after which a delivery that was not extended goes to another worker.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        stream: str,
+        consumer: str,
+        *,
+        lease_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self.stream = stream
+        self.consumer = consumer
+        self.lease_s = lease_s
+        self._clock = clock
+        self.grouped = False
+        """Whether the group is known to be there; after an error it may be gone with the memory of a broker."""
+        self._looked_at = -_LOOK_FOR_DEAD_S
+        self._acknowledge = client.register_script(redis_scripts.ACKNOWLEDGE)
+        self._hold = client.register_script(redis_scripts.HOLD)
+
+    @_answered
+    async def publish(self, bodies: Sequence[bytes]) -> None:
+        """Publish messages in their order."""
+        async with self._client.pipeline(transaction=True) as pipeline:
+            for body in bodies:
+                pipeline.xadd(self.stream, {_FIELD: body})
+            await pipeline.execute()
+
+    @_answered
+    async def receive(self, limit: int, wait_s: float) -> Sequence[Delivery]:
+        """Take up to `limit` messages, first those whose worker died or gave them back."""
+        now = self._clock()
+        if now - self._looked_at >= _LOOK_FOR_DEAD_S:
+            taken_over = await self._take_over(limit)
+            if taken_over:  # there may be more of them: look again at once
+                return taken_over
+            self._looked_at = now
+        read: Any = await self._client.xreadgroup(  # its type says what it is for every protocol at once
+            _GROUP, self.consumer, {self.stream: ">"}, count=limit, block=max(1, int(wait_s * _MS))
+        )
+        return [Delivery(name.decode(), _body(fields)) for _, entries in read for name, fields in entries]
+
+    @_answered
+    async def extend(self, deliveries: Sequence[Delivery]) -> None:
+        """Begin leases anew."""
+        await self._claim(deliveries, self.consumer, idle_ms=0, count=0)
+
+    @_answered
+    async def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
+        """Remove messages for good."""
+        if deliveries:
+            names = [delivery.name for delivery in deliveries]
+            await self._acknowledge(keys=[self.stream], args=[_GROUP, self.consumer, *names])
+
+    @_answered
+    async def give_back(self, deliveries: Sequence[Delivery]) -> None:
+        """Let others have deliveries at once."""
+        await self._claim(deliveries, _NOBODY, idle_ms=int(self.lease_s * _MS), count=-1)
+
+    @_answered
+    async def depth(self) -> Depth:
+        """Return how much the stream holds: what is acknowledged is deleted, what is given back waits."""
+        async with self._client.pipeline(transaction=True) as pipeline:
+            pipeline.xlen(self.stream)
+            pipeline.xpending(self.stream, _GROUP)
+            length, pending = await pipeline.execute()
+        owned = {each["name"]: each["pending"] for each in pending["consumers"]}
+        taken = pending["pending"] - owned.get(_NOBODY.encode(), 0)
+        return Depth(max(0, length - taken), taken)
+
+    async def aclose(self) -> None:
+        """Do nothing: the connections belong to whoever made them."""
+
+    async def join(self) -> None:
+        """Make the stream and its group, unless they are there."""
+        if self.grouped:
+            return
+        try:
+            await self._client.xgroup_create(self.stream, _GROUP, id="0", mkstream=True)
+        except ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+        self.grouped = True
+
+    async def _take_over(self, limit: int) -> list[Delivery]:
+        """Return up to `limit` messages whose lease has ended, from all that are taken."""
+        cursor = b"0-0"
+        entries: list[tuple[bytes, dict[bytes, bytes]]] = []
+        while not entries:  # a call looks at ten times `limit` of them, and says where it stopped
+            cursor, entries, _ = await self._client.xautoclaim(
+                self.stream, _GROUP, self.consumer, int(self.lease_s * _MS), start_id=cursor, count=limit
+            )
+            if cursor == b"0-0":
+                break
+        if not entries:
+            return []
+        async with self._client.pipeline(transaction=False) as pipeline:
+            for name, _ in entries:
+                pipeline.xpending_range(self.stream, _GROUP, name, name, 1)
+            pending = await pipeline.execute()
+        return [
+            Delivery(name.decode(), _body(fields), times=known[0]["times_delivered"])
+            for (name, fields), known in zip(entries, pending, strict=True)
+            if known
+        ]
+
+    async def _claim(self, deliveries: Sequence[Delivery], owner: str, *, idle_ms: int, count: int) -> None:
+        if deliveries:
+            pairs = [text for each in deliveries for text in (each.name, max(0, each.times + count))]
+            await self._hold(keys=[self.stream], args=[_GROUP, self.consumer, owner, idle_ms, *pairs])
+
+
+class RedisWorkQueue(RedisQueue):
+    """The stream of the work, with its results and dead letters in one Redis. Implements `worker.ports.WorkQueue`."""
+
+    def __init__(self, client: redis.Redis, name: str, consumer: str, *, lease_s: float) -> None:
+        super().__init__(client, name, consumer, lease_s=lease_s)
+        tag = name if "{" in name else f"{{{name}}}"  # one slot of a cluster for all its keys
+        self.results = RedisQueue(client, f"{tag}.results", consumer, lease_s=lease_s)
+        self.dead = RedisQueue(client, f"{tag}.dead", consumer, lease_s=lease_s)
+        self._fence = f"{tag}.fence."
+        self._settle = client.register_script(redis_scripts.SETTLE)
+        self._bury = client.register_script(redis_scripts.BURY)
+
+    @classmethod
+    def connect(cls, address: QueueAddress, consumer: str, *, lease_s: float) -> Self:
+        """Return the queue at `address`; nothing is connected before the first use."""
+        client = redis.Redis.from_url(
+            address.server,
+            protocol=2,
+            socket_timeout=_TIMEOUT_S,
+            socket_connect_timeout=_TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),  # whoever uses the queue tries again, and says that it was lost
+            health_check_interval=30,
+        )
+        return cls(client, address.name, consumer, lease_s=lease_s)
+
+    @_answered
+    async def known(self, rows: Mapping[str, Iterable[int]]) -> Mapping[str, frozenset[int]]:
+        """Return which rows have an outcome, as the fence remembers for seven days."""
+        asked = {batch: list(indexes) for batch, indexes in rows.items()}
+        async with self._client.pipeline(transaction=False) as pipeline:
+            for batch, indexes in asked.items():
+                bits = [word for index in indexes for word in ("GET", "u1", index)]
+                pipeline.execute_command("BITFIELD_RO", f"{self._fence}{batch}", *bits)
+            answers = await pipeline.execute()
+        return {
+            batch: frozenset(index for index, bit in zip(indexes, bits, strict=True) if bit)
+            for (batch, indexes), bits in zip(asked.items(), answers, strict=True)
+        }
+
+    @_answered
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
+        """Record outcomes and acknowledge what is complete, in one script: all of it happens, or nothing."""
+        words: list[Any] = [_GROUP, self.consumer, _FENCE_S, self._fence]
+        for each in settlements:
+            words += each.delivery.name, int(each.complete), int(each.fenced), len(each.findings)
+            for finding in each.findings:
+                words += finding.batch, finding.index, finding.body
+        await self._settle(keys=[self.stream, self.results.stream], args=words)
+
+    @_answered
+    async def bury(self, delivery: Delivery, letter: bytes) -> None:
+        """Put `letter` into the dead letters and remove the message it tells of."""
+        await self._bury(
+            keys=[self.stream, self.dead.stream], args=[_GROUP, self.consumer, delivery.name, letter]
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+
+def _body(fields: Mapping[bytes, bytes]) -> bytes:
+    """Return the message; of an entry without that field, all that it has, so that its dead letter shows it."""
+    return fields.get(_FIELD) or b" ".join(part for pair in fields.items() for part in pair)
