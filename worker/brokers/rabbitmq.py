@@ -1,0 +1,255 @@
+"""RabbitMQ: durable quorum queues, persistent messages and publisher confirms.
+
+What is taken belongs to the connection it came on, and comes again when that ends. A quorum queue counts how often
+that happened; until 4.3 it also counts what was returned on purpose, so giving back is done by publishing anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import hashlib
+import logging
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Final
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS
+
+from worker.brokers.address import QueueAddress
+from worker.brokers.composed import ComposedWorkQueue
+from worker.errors import BrokerError
+from worker.model import Delivery, Depth
+
+_NO_LIMIT: Final = 2**31 - 1
+"""From 4.0 on a quorum queue drops what came 20 times, unless it has a limit; 3.x does not know -1 for none."""
+_RETURNS: Final = "x-delivery-count"
+_TRIES: Final = "x-bulk-unverify-tries"
+"""How often a message had been delivered in vain when it was last given back."""
+_MOST_AT_ONCE: Final = 4096
+_LEASE_S: Final = 20 * 60.0
+_TIMEOUT_S: Final = 10.0
+_GOODBYE_S: Final = 1.0
+
+for _library in ("aio_pika", "aiormq"):  # a lost connection is said by whoever needs it, in a sentence
+    logging.getLogger(_library).addHandler(logging.NullHandler())
+
+
+@dataclasses.dataclass(slots=True)
+class _Link:
+    """A connection with its channel, and what came on it."""
+
+    connection: AbstractConnection
+    channel: AbstractChannel
+    queue: AbstractQueue
+    held: dict[str, list[AbstractIncomingMessage]] = dataclasses.field(default_factory=dict)
+    """By name; a message that was published twice may be here twice."""
+    arrived: list[Delivery] = dataclasses.field(default_factory=list)
+    """What nobody has received yet."""
+    something: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
+
+    async def take(self, message: AbstractIncomingMessage) -> None:
+        """Keep what the broker delivers."""
+        delivery = _delivery(message)
+        self.held.setdefault(delivery.name, []).append(message)
+        self.arrived.append(delivery)
+        self.something.set()
+
+
+class RabbitQueue:
+    """One quorum queue. Implements `worker.ports.Queue`.
+
+    It has a connection of its own, because RabbitMQ stops reading from connections that publish when it is short of
+    memory: acknowledgements must not wait behind results. Whatever goes wrong on a connection ends it, so that all
+    that it held comes again, and the next use makes another. The queue is declared when it is first used; one that
+    is there already with other properties is refused.
+
+    Args:
+        server: URL of the broker with its virtual host, password included.
+        name: The queue's name.
+        consumer: The connection's name, for whoever looks at the broker.
+    """
+
+    lease_s = _LEASE_S
+    """Well inside the broker's `consumer_timeout`, 30 minutes unless configured; it ends the channel."""
+
+    def __init__(self, server: str, name: str, consumer: str) -> None:
+        self._server = server
+        self._name = name
+        self._consumer = consumer
+        self._link: _Link | None = None
+        self._connecting = asyncio.Lock()
+
+    async def publish(self, bodies: Sequence[bytes]) -> None:
+        """Publish messages in their order, each named by an id of its own."""
+        if bodies:
+            async with self._use() as link:
+                await self._send(link, [aio_pika.Message(body) for body in bodies])
+
+    async def receive(self, limit: int, wait_s: float) -> Sequence[Delivery]:
+        """Take up to `limit` messages, by a consumer that is there for so many, and until the first ones came.
+
+        Nothing is taken ahead: until 4.3 it would count as a try, and others would wait for it.
+        """
+        async with self._use(wait_s) as link:
+            if not link.arrived:
+                await link.channel.set_qos(prefetch_count=min(limit, _MOST_AT_ONCE))
+                link.something.clear()
+                tag = await link.queue.consume(link.take)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await link.something.wait()
+                await link.queue.cancel(tag)
+            taken, link.arrived = link.arrived[:limit], link.arrived[limit:]
+            return taken
+
+    async def extend(self, deliveries: Sequence[Delivery]) -> None:
+        """Do nothing: AMQP has no lease to extend. A delivery is ours while its connection lives.
+
+        The broker ends a channel that holds one longer than its `consumer_timeout`: take what is done by then.
+        """
+
+    async def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
+        """Remove messages for good.
+
+        It is never confirmed: an acknowledgement that is lost with its connection is a stale one, and says nothing.
+        """
+        if messages := self._ours(deliveries):
+            with contextlib.suppress(BrokerError):
+                async with self._use():
+                    await _acknowledge(messages)
+
+    async def give_back(self, deliveries: Sequence[Delivery]) -> None:
+        """Let others have deliveries at once: publishes each anew, at the queue's end, and removes the old one.
+
+        A worker that is killed in between leaves the message twice, under one name.
+        """
+        if messages := self._ours(deliveries):
+            async with self._use() as link:
+                await self._send(link, [_again(message) for message in messages])
+                await _acknowledge(messages)
+
+    async def depth(self) -> Depth:
+        """Return what nobody has taken, and what was taken here: of other connections AMQP does not tell.
+
+        A queue that has no leader for the moment says that it is empty. So one that says it is asked for a message,
+        which only a leader can answer; if there is one, it is received next.
+        """
+        async with self._use() as link:
+            if not await _waiting(link.queue) and (message := await link.queue.get(fail=False)):
+                await link.take(message)
+            ahead = len(link.arrived)
+            taken = sum(map(len, link.held.values())) - ahead
+            return Depth(await _waiting(link.queue) + ahead, taken)
+
+    async def aclose(self) -> None:
+        """Close the connection; what is taken and not acknowledged goes to others at once."""
+        if self._link is not None:
+            await self._end(self._link)
+
+    async def _send(self, link: _Link, messages: Iterable[aio_pika.Message]) -> None:
+        for message in messages:
+            message.delivery_mode = aio_pika.DeliveryMode.PERSISTENT
+        exchange = link.channel.default_exchange
+        await asyncio.gather(*(exchange.publish(message, self._name, mandatory=True) for message in messages))
+
+    def _ours(self, deliveries: Iterable[Delivery]) -> list[AbstractIncomingMessage]:
+        """Return what the connection holds of `deliveries`, also if they came on an earlier one; it forgets them."""
+        if self._link is None or self._link.channel.is_closed:
+            return []
+        return [message for each in deliveries for message in self._link.held.pop(each.name, ())]
+
+    @contextlib.asynccontextmanager
+    async def _use(self, wait_s: float = 0.0) -> AsyncIterator[_Link]:
+        """Yield the connection for one request; if that does not end well, or not in time, it is the last one."""
+        link = None
+        try:
+            async with asyncio.timeout(wait_s + _TIMEOUT_S):
+                link = await self._connected()
+                yield link
+        except BaseException as error:
+            if link is not None:
+                await self._end(link)
+            if isinstance(error, CONNECTION_EXCEPTIONS) or _is_of_the_library(error):
+                # its text may hold the URL, so that is not shown
+                raise BrokerError(f"RabbitMQ cannot be used ({type(error).__name__}).") from None
+            raise
+
+    async def _connected(self) -> _Link:
+        async with self._connecting:
+            if self._link is None or self._link.channel.is_closed:
+                await self.aclose()
+                self._link = await self._connect()
+            return self._link
+
+    async def _connect(self) -> _Link:
+        connection = await aio_pika.connect(
+            self._server, client_properties={"connection_name": self._consumer}
+        )
+        try:
+            channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+            queue = await channel.declare_queue(
+                self._name,
+                durable=True,
+                arguments={"x-queue-type": "quorum", "x-delivery-limit": _NO_LIMIT},
+            )
+        except BaseException:
+            await _close(connection)
+            raise
+        return _Link(connection, channel, queue)
+
+    async def _end(self, link: _Link) -> None:
+        if self._link is link:
+            self._link = None
+        await _close(link.connection)
+
+
+def rabbit_work_queue(address: QueueAddress, consumer: str) -> ComposedWorkQueue:
+    """Return the work queue at `address`; nothing is connected before the first use."""
+    work, results, dead = (
+        RabbitQueue(address.server, f"{address.name}{suffix}", consumer)
+        for suffix in ("", ".results", ".dead")
+    )
+    return ComposedWorkQueue(work, results, dead)
+
+
+async def _waiting(queue: AbstractQueue) -> int:
+    return (await queue.declare()).message_count or 0
+
+
+async def _close(connection: AbstractConnection) -> None:
+    with contextlib.suppress(*CONNECTION_EXCEPTIONS):
+        async with asyncio.timeout(_GOODBYE_S):
+            await connection.close()
+
+
+async def _acknowledge(messages: Iterable[AbstractIncomingMessage]) -> None:
+    for message in messages:
+        await message.ack()
+
+
+def _is_of_the_library(error: BaseException) -> bool:
+    """Return whether `error` is a cancellation that nobody asked for: so aiormq ends what waits on a lost channel."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling()
+
+
+def _delivery(message: AbstractIncomingMessage) -> Delivery:
+    """Return the message under its id; one without has its digest for a name, which stays the same as well."""
+    name = message.message_id or hashlib.sha256(message.body).hexdigest()
+    return Delivery(name, message.body, 1 + _count(message, _RETURNS) + _count(message, _TRIES))
+
+
+def _again(message: AbstractIncomingMessage) -> aio_pika.Message:
+    """Return a copy that has the name, and the tries but for this one."""
+    delivery = _delivery(message)
+    headers = {name: value for name, value in message.headers.items() if name != _RETURNS}
+    headers[_TRIES] = delivery.times - 1
+    return aio_pika.Message(delivery.body, headers=headers, message_id=delivery.name)
+
+
+def _count(message: AbstractIncomingMessage, header: str) -> int:
+    count = message.headers.get(header)
+    return count if isinstance(count, int) else 0
