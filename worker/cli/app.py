@@ -11,6 +11,7 @@ from worker.cli.batch import plan, retry, run
 from worker.cli.demo import demo
 from worker.cli.doctor import doctor
 from worker.cli.edge import guarded
+from worker.cli.fleet import dead_letters, enqueue, work
 from worker.cli.look import report, status
 from worker.cli.sandbox import sandbox
 from worker.cli.steer import cancel, continue_, pause, rate
@@ -34,6 +35,9 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "continue": continue_,
     "cancel": cancel,
     "rate": rate,
+    "enqueue": enqueue,
+    "work": work,
+    "dead-letters": dead_letters,
     "sandbox": sandbox,
     "doctor": doctor,
     "demo": demo,

@@ -27,6 +27,12 @@ class RatePlan:
     ceiling_per_s: float | None
     adaptive: bool
 
+    def share(self, workers: int) -> RatePlan:
+        """Return what each of `workers` may take of the rate."""
+        if self.ceiling_per_s is None:
+            return self
+        return RatePlan(self.ceiling_per_s / workers, self.adaptive)
+
     def __str__(self) -> str:
         if self.ceiling_per_s is not None:
             return f"{self.ceiling_per_s:.6g}/s"

@@ -1,0 +1,70 @@
+"""What a queue's URL means, broker by broker."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from worker.brokers import QueueAddress, open_queue
+from worker.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("url", "server", "name"),
+    [
+        ("amqp://host/work", "amqp://host/", "work"),
+        ("amqp://host", "amqp://host/", "bulk-unverify"),
+        ("amqp://host/", "amqp://host/", "bulk-unverify"),
+        ("amqp://u:p@host:5672/tenants/work", "amqp://u:p@host:5672/tenants", "work"),
+        ("amqp://host/%2F/work", "amqp://host/%2F", "work"),
+        ("amqps://host/work?cafile=ca.pem", "amqps://host/?cafile=ca.pem", "work"),
+        ("redis://host:6379/0?stream=work", "redis://host:6379/0", "work"),
+    ],
+)
+def test_the_queue_is_taken_out_of_the_brokers_url(url: str, server: str, name: str) -> None:
+    address = QueueAddress.parse(url)
+    assert (address.server, address.name) == (server, name)
+
+
+def test_a_login_is_known_and_not_shown() -> None:
+    address = QueueAddress.parse("amqp://u:hunter22@host:5672/tenants/work")
+    assert address.has_password
+    assert str(address) == "amqp://host:5672 work"
+    assert "hunter22" not in repr(address)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "amqp:///work",
+        "amqp://host/vhost/a b",
+        "http://host/work",
+        "redis://host/work",
+        "redis://host/0?stream=",
+        "redis://host/0?password=hunter22",
+        "rediss://host/0?ssl_cert_reqs=none",
+        "amqps://host/work?no_verify_ssl=1",
+        "redis://:hunter22/5@host/0",
+        "redis://:hunter22\u2100@host/0",
+        "redis://user?hunter22@host/0",
+        "redis://user#hunter22@host/0",
+        "redis://[host/0",
+    ],
+)
+def test_what_is_no_queue_is_refused_and_nothing_of_a_login_is_shown(url: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        QueueAddress.parse(url)
+    assert "hunter22" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "module", "extra"),
+    [("amqp://host/work", "rabbitmq", "rabbitmq"), ("rediss://host", "redis_streams", "redis")],
+)
+def test_a_library_that_is_missing_is_named_by_what_installs_it(
+    url: str, module: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, f"worker.brokers.{module}", None)
+    with pytest.raises(UsageError, match=rf"bulk-unverify\[{extra}\]"):
+        open_queue(QueueAddress.parse(url), "test")

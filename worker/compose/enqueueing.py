@@ -1,0 +1,119 @@
+"""From an input file to messages in a queue. Sends nothing to a tenant, and needs no key."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from worker.brokers import QueueAddress, open_queue
+from worker.intake import InputOptions, digest, is_stream, open_table, spooled
+from worker.model import InputRow
+from worker.queueing import ParsedRow, compose
+
+_MESSAGES_AT_ONCE: Final = 64
+_FIRST_INVALID: Final = 5
+_DIGEST_LENGTH: Final = 16
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EnqueueRequest:
+    """What is to be published.
+
+    Attributes:
+        input_path: The file, or `-` for standard input.
+        input_options: How to read it.
+        address: The queue.
+        rows_per_message: Rows in one message.
+        again: Whether the rows are to be called although they were published before.
+        reason: Why it is done.
+        signing_key: Signs the messages; None does not.
+        spool: Where standard input is kept meanwhile.
+    """
+
+    input_path: Path
+    input_options: InputOptions
+    address: QueueAddress
+    rows_per_message: int
+    again: bool
+    reason: str
+    signing_key: bytes | None
+    spool: Path
+
+
+@dataclasses.dataclass(slots=True)
+class Receipt:
+    """What was published.
+
+    Attributes:
+        queue: The queue, without its login.
+        batch_id: Names the rows: the same input has the same, so that what is published twice is known to be.
+        sha256: The input's digest.
+        rows: Rows published.
+        messages: Messages published, each confirmed by the broker.
+        invalid: Rows that are not published because they cannot be called.
+        first_invalid: The first of them: row number, line, why.
+    """
+
+    queue: str
+    batch_id: str
+    sha256: str
+    rows: int = 0
+    messages: int = 0
+    invalid: int = 0
+    first_invalid: list[tuple[int, int, str]] = dataclasses.field(default_factory=list)
+
+
+async def enqueue(request: EnqueueRequest) -> Receipt:
+    """Validate the whole input, then publish its good rows; return the receipt.
+
+    Raises:
+        InputError: The file as a whole is no batch; nothing was published.
+        BrokerError: The broker is lost; publishing again is safe, as the rows keep their names.
+    """
+    with _file(request) as path:
+        receipt = Receipt(str(request.address), "", digest(path))
+        again = f"-{secrets.token_hex(4)}" if request.again else ""
+        receipt.batch_id = f"{receipt.sha256[:_DIGEST_LENGTH]}{again}"
+        with open_table(path, request.input_options) as table:
+            for row in table.rows():
+                _count(receipt, row)
+        name = f"enqueue-{secrets.token_hex(4)}"
+        async with contextlib.aclosing(open_queue(request.address, name)) as queue:
+            with open_table(path, request.input_options) as table:
+                messages = _messages(request, receipt.batch_id, table.rows())
+                while bodies := list(itertools.islice(messages, _MESSAGES_AT_ONCE)):
+                    await queue.publish(bodies)
+                    receipt.messages += len(bodies)
+    return receipt
+
+
+def _count(receipt: Receipt, row: InputRow) -> None:
+    if not row.error_code:
+        receipt.rows += 1
+        return
+    receipt.invalid += 1
+    if len(receipt.first_invalid) < _FIRST_INVALID:
+        receipt.first_invalid.append((row.number, row.line, row.error_message))
+
+
+def _messages(request: EnqueueRequest, batch_id: str, rows: Iterator[InputRow]) -> Iterator[bytes]:
+    good = (row for row in rows if not row.error_code)
+    while block := list(itertools.islice(good, request.rows_per_message)):
+        numbered = [
+            ParsedRow(index=row.number, user_id=row.user_id, identifier_id=row.identifier_id) for row in block
+        ]
+        yield compose(numbered, batch_id=batch_id, reason=request.reason, key=request.signing_key)
+
+
+@contextlib.contextmanager
+def _file(request: EnqueueRequest) -> Iterator[Path]:
+    if is_stream(request.input_path):
+        with spooled(request.input_path, request.spool) as path:
+            yield path
+    else:
+        yield request.input_path
