@@ -37,10 +37,15 @@ class Ran:
 
 
 class Tenant:
-    """A sandbox tenant with a batch of thirty users."""
+    """A sandbox tenant in its own process.
 
-    def __init__(self) -> None:
-        command = [sys.executable, "-m", "worker", "sandbox", "--users", "2000"]
+    Args:
+        users: How many people it has.
+    """
+
+    def __init__(self, users: int = 2000) -> None:
+        self.users = users
+        command = [sys.executable, "-m", "worker", "sandbox", "--users", str(users)]
         self._process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,

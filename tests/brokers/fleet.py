@@ -1,0 +1,128 @@
+"""Workers as their operator starts them, on a real broker and a sandbox in its own process."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+from brokers.queues import bodies
+from brokers.servers import RedisServer
+from fault.conftest import SECRET, Tenant
+
+from worker.brokers import QueueAddress, open_queue
+from worker.model import Depth
+from worker.ports import WorkQueue
+from worker.queueing import FoundRow, decode_found
+
+ROWS = 300
+T = TypeVar("T")
+
+
+class Fleet:
+    """Workers on one queue and one tenant."""
+
+    def __init__(self, folder: Path, server: RedisServer, tenant: Tenant) -> None:
+        self.folder = folder
+        self.tenant = tenant
+        self.url = server.url(f"fleet-{folder.name}")
+        self.key_file = folder / "key"
+        self.key_file.write_text(SECRET)
+        self.env = os.environ | {
+            "MONOCLOUD_MANAGEMENT_API_KEY_FILE": str(self.key_file),
+            "MONOCLOUD_MANAGEMENT_DOMAIN": tenant.url,
+            "BULK_UNVERIFY_QUEUE": self.url,
+        }
+        self._running: list[subprocess.Popen[str]] = []
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "worker", *words],
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self.folder,
+        )
+        self._running.append(process)
+        return process
+
+    def call(self, *words: str) -> tuple[int, str, str]:
+        process = self.start(*words)
+        out, err = process.communicate(timeout=90)
+        return process.returncode, out, err
+
+    def work(self, *words: str) -> subprocess.Popen[str]:
+        return self.start("work", "--lease", "1s", "--rate", "400/s", "--json", *words)
+
+    def batch(self, rows: int = ROWS, *, rows_per_message: int = 7) -> list[tuple[str, str]]:
+        """Publish a batch of the sandbox's people, and return its pairs."""
+        path = self.folder / "batch.csv"
+        command = [sys.executable, "-m", "worker", "sandbox", "--users", str(self.tenant.users)]
+        subprocess.run(
+            [*command, "--write-only", "--write-csv", str(path), "--rows", str(rows)],
+            check=True,
+            capture_output=True,
+        )
+        _, out, err = self.call("enqueue", str(path), "--rows-per-message", str(rows_per_message), "--json")
+        assert json.loads(out)["messages"] > 0, err
+        with path.open(newline="") as file:
+            return [(row["user_id"], row["identifier_id"]) for row in csv.DictReader(file)]
+
+    def depth(self) -> Depth:
+        async def look(queue: WorkQueue) -> Depth:
+            return await queue.depth()
+
+        return asyncio.run(self._ask(look))
+
+    def results(self) -> list[FoundRow]:
+        async def read(queue: WorkQueue) -> list[FoundRow]:
+            return [decode_found(body) for body in await bodies(queue.results)]
+
+        return asyncio.run(self._ask(read))
+
+    def calls(self) -> collections.Counter[tuple[str, str]]:
+        """Return how often the sandbox was asked for each pair."""
+        with urllib.request.urlopen(f"{self.tenant.url}/_sandbox/pairs") as answer:
+            pairs = map(json.loads, answer.read().splitlines())
+        return collections.Counter(
+            {(each["user_id"], each["identifier_id"]): each["requests"] for each in pairs}
+        )
+
+    def wait_for_calls(self, least: int) -> None:
+        deadline = time.monotonic() + 60
+        while (made := self.tenant.record()["requests"]) < least:
+            assert time.monotonic() < deadline, f"the workers made {made} calls and no more"
+            time.sleep(0.05)
+
+    async def _ask(self, what: Callable[[WorkQueue], Awaitable[T]]) -> T:
+        queue = open_queue(QueueAddress.parse(self.url), "test")
+        try:
+            return await what(queue)
+        finally:
+            await queue.aclose()
+
+    def close(self) -> None:
+        for process in self._running:
+            process.kill()
+            process.communicate()
+
+
+def every_row_once(fleet: Fleet, rows: list[tuple[str, str]]) -> None:
+    """Ask of the results that each row has one outcome, and of the queue that nothing is left."""
+    results = fleet.results()
+    good = collections.Counter((each.user_id, each.identifier_id) for each in results)
+    assert set(good) <= set(rows)
+    names = [(each.batch, each.index) for each in results]
+    assert len(names) == len(set(names)) == len(rows)
+    assert fleet.depth() == Depth(0, 0)

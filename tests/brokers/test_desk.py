@@ -1,0 +1,201 @@
+"""Messages become rows and rows' outcomes become results, against the real broker."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Never
+
+import pytest
+from brokers.queues import OpenQueue, bodies, depth_when_back
+from brokers.servers import Broker
+
+from worker import logs
+from worker.errors import BrokerError
+from worker.guard import Halt, HaltKind
+from worker.model import Decision, Depth, Outcome, Result, Row, Unfinished, Verdict
+from worker.ports import WorkQueue
+from worker.queueing import Desk, ParsedRow, Terms, compose, decode_found, decode_letter
+
+
+@contextlib.asynccontextmanager
+async def desk_on(
+    queue: WorkQueue, *, most_rows: int = 1000, grace_s: float = 10.0, protected: frozenset[str] = frozenset()
+) -> AsyncIterator[Desk]:
+    terms = Terms(worker="w", until_empty=True, most_rows=most_rows, grace_s=grace_s)
+    async with Desk(queue, terms, logs.to_stderr(key=""), protected=protected) as desk:
+        yield desk
+
+
+def message(*indexes: int, batch_id: str | None = None) -> bytes:
+    rows = [ParsedRow(index=index, user_id=f"u-{index}", identifier_id=f"i-{index}") for index in indexes]
+    return compose(rows, batch_id=batch_id)
+
+
+def result(row: Row, outcome: Outcome = Outcome.SUCCEEDED, status: int = 200) -> Result:
+    return Result(row, Verdict(Decision.FINAL, outcome, status), 1, True, 1.0, 2.0)
+
+
+async def all_rows(desk: Desk) -> list[Row]:
+    rows: list[Row] = []
+    while claimed := await desk.claim(10):
+        rows += claimed
+        for row in claimed:
+            desk.record(result(row))
+    return rows
+
+
+async def found(queue: WorkQueue) -> list[tuple[str, int, str]]:
+    return sorted(
+        (each.batch, each.index, str(each.outcome)) for each in map(decode_found, await bodies(queue.results))
+    )
+
+
+async def test_rows_come_out_and_results_go_in(queue_of: OpenQueue) -> None:
+    queue = queue_of("worker")
+    await queue.publish([message(0, 1, 2, batch_id="b"), message(9, batch_id="b")])
+    async with desk_on(queue) as desk:
+        assert [row.user_id for row in await all_rows(desk)] == ["u-0", "u-1", "u-2", "u-9"]
+    assert await found(queue) == [("b", index, "succeeded") for index in (0, 1, 2, 9)]
+    assert await queue.depth() == Depth(0, 0)
+
+
+async def test_poison_goes_to_the_dead_letters_with_its_reason(queue_of: OpenQueue) -> None:
+    queue = queue_of("worker")
+    await queue.publish([b"{nonsense", message(0, batch_id="b")])
+    async with desk_on(queue) as desk:
+        assert len(await all_rows(desk)) == 1
+        assert desk.buried == 1
+    [letter] = [decode_letter(body) for body in await bodies(queue.dead)]
+    assert (letter.body, letter.times) == ("{nonsense", 1)
+    assert "Invalid JSON" in letter.reason
+
+
+async def test_a_message_that_kills_its_workers_is_buried(queue_of: OpenQueue) -> None:
+    await queue_of("producer").publish([message(0, batch_id="b")])
+    for number in range(5):
+        queue = queue_of(f"killed-{number}")
+        while not await queue.receive(1, 0.05):
+            pass
+        await queue.aclose()
+    last = queue_of("worker")
+    async with desk_on(last) as desk:
+        assert await desk.claim(10) == []
+    [letter] = [decode_letter(body) for body in await bodies(last.dead)]
+    assert "delivered 6 times" in letter.reason
+
+
+async def test_the_protected_are_not_allowed(queue_of: OpenQueue) -> None:
+    queue = queue_of("worker")
+    await queue.publish([message(0, 1, batch_id="b")])
+    async with desk_on(queue, protected=frozenset({"u-1"})) as desk:
+        rows = await desk.claim(10)
+        assert [desk.allows(row) for row in rows] == [True, False]
+
+
+async def test_evidence_of_a_wrong_worker_is_not_recorded(queue_of: OpenQueue) -> None:
+    queue = queue_of("worker")
+    await queue.publish([message(0, 1, 2, batch_id="b")])
+    halt = Halt(HaltKind.STREAK, "all 404", frozenset({Outcome.NOT_FOUND}), 404)
+    async with desk_on(queue) as desk:
+        first, second, third = await desk.claim(3)
+        desk.record(result(first, Outcome.NOT_FOUND, 404))
+        desk.record(result(second, Outcome.REFUSED, 400))
+        desk.take_back(halt)
+        desk.give_back([Unfinished(third, 0)])
+    assert await found(queue) == [("b", 1, "refused")]
+    async with desk_on(queue_of("another")) as desk:
+        assert {"u-0", "u-2"} <= {row.user_id for row in await all_rows(desk)}
+
+
+async def test_a_failure_after_a_success_is_recorded_at_once(queue_of: OpenQueue) -> None:
+    queue = queue_of("worker")
+    await queue.publish([message(0, 1, batch_id="b")])
+    async with desk_on(queue) as desk:
+        first, second = await desk.claim(2)
+        desk.record(result(first, Outcome.NOT_FOUND, 404))
+        desk.record(result(second))
+        await desk.flush()
+        assert await found(queue) == [("b", 0, "not_found"), ("b", 1, "succeeded")]
+
+
+async def test_no_more_rows_at_hand_than_allowed(queue_of: OpenQueue) -> None:
+    queue = queue_of("worker")
+    await queue.publish([message(number, batch_id="b") for number in range(10)])
+    async with desk_on(queue, most_rows=4) as desk:
+        assert len(await desk.claim(10)) == 4
+        assert await queue.depth() == Depth(waiting=6, taken=4)
+        waiting = asyncio.create_task(desk.claim(10))
+        await asyncio.sleep(0)
+        desk.close()
+        assert await waiting == []
+
+
+async def test_outcomes_outlive_a_broker_that_is_lost_for_a_while(
+    queue_of: OpenQueue, broker: Broker
+) -> None:
+    queue = queue_of("worker")
+    await queue.publish([message(0, 1, batch_id="b")])
+    async with desk_on(queue) as desk:
+        first, second = await desk.claim(2)
+        broker.kill()
+        desk.record(result(first))
+        await trouble_of(desk)
+        desk.record(result(second))
+        broker.start()
+        await desk.flush()
+    assert await found(queue) == [("b", 0, "succeeded"), ("b", 1, "succeeded")]
+
+
+async def test_a_desk_that_is_closed_while_the_broker_is_lost_ends_in_its_grace(
+    queue_of: OpenQueue, broker: Broker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    queue = queue_of("worker")
+    await queue.publish([message(0, batch_id="b")])
+    try:
+        async with desk_on(queue, grace_s=0.2) as desk:
+            [row] = await desk.claim(1)
+            broker.kill()
+            desk.record(result(row))
+        events = [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()]
+        assert "not_recorded" in events
+    finally:
+        broker.start()
+    await depth_when_back(queue, 1)  # it goes to another
+
+
+async def test_a_desk_that_waits_for_a_lost_broker_can_be_closed(queue_of: OpenQueue, broker: Broker) -> None:
+    try:
+        async with desk_on(queue_of("worker"), grace_s=0.0) as desk:
+            broker.kill()
+            waiting = asyncio.create_task(desk.claim(1))
+            await trouble_of(desk)
+            desk.close()
+            assert await waiting == []
+    finally:
+        broker.start()
+
+
+async def test_messages_that_cannot_be_looked_up_wait_no_longer_than_the_grace(
+    queue_of: OpenQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost(_: object) -> Never:
+        raise BrokerError("lost")
+
+    queue = queue_of("worker")
+    await queue.publish([message(0, batch_id="b")])
+    monkeypatch.setattr(queue, "known", lost)
+    async with desk_on(queue, grace_s=0.2) as desk:
+        waiting = asyncio.create_task(desk.claim(1))
+        await trouble_of(desk)
+        desk.close()
+        assert await waiting == []
+    assert await queue.depth() == Depth(waiting=0, taken=1)  # it goes to another after its lease
+
+
+async def trouble_of(desk: Desk) -> None:
+    """Return once the desk has found its broker gone."""
+    while not desk.trouble:  # noqa: ASYNC110 - it tells nobody
+        await asyncio.sleep(0.01)

@@ -1,0 +1,148 @@
+"""What Redis promises beyond the others: leases, and one transaction over work, results and a fence of rows."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+import pytest
+import redis
+from brokers.queues import OpenQueue, bodies, settled, take
+from brokers.servers import RedisServer
+from brokers.test_desk import all_rows, desk_on, found, message, result
+
+from worker.brokers import QueueAddress, open_queue
+from worker.errors import BrokerError
+from worker.model import Depth, Unfinished
+from worker.queueing import decode_letter
+
+
+@pytest.fixture
+def broker(redis_server: RedisServer) -> RedisServer:
+    return redis_server
+
+
+async def test_a_lease_that_is_extended_does_not_end(queue_of: OpenQueue) -> None:
+    first, second = queue_of("first"), queue_of("second")
+    await first.publish([b"1"])
+    held = await take(first, 1)
+    until = time.monotonic() + 3 * first.lease_s
+    while time.monotonic() < until:
+        await first.extend(held)
+        assert list(await second.receive(1, first.lease_s / 8)) == []
+    [delivery] = await take(second, 1)  # and when it is not extended any more, it does
+    assert delivery.times == 2
+
+
+async def test_what_was_given_back_is_found_behind_all_that_is_taken(queue_url: str) -> None:
+    address = QueueAddress.parse(queue_url)
+    async with contextlib.AsyncExitStack() as opened:
+        queues = [open_queue(address, name, lease_s=60.0) for name in ("busy", "giver", "idle")]
+        for queue in queues:
+            opened.push_async_callback(queue.aclose)
+        busy, giver, idle = queues
+        await busy.publish([b"%d" % number for number in range(31)])
+        await take(busy, 30)
+        await giver.give_back(await take(giver, 1))
+        assert [delivery.body for delivery in await idle.receive(1, 0.05)] == [b"30"]
+
+
+async def test_a_broker_that_lost_its_memory_is_worked_with_again(
+    queue_of: OpenQueue, redis_server: RedisServer
+) -> None:
+    queue = queue_of("worker")
+    await queue.publish([b"1"])
+    [lost] = await take(queue, 1)
+    with redis.Redis(port=redis_server.port) as client:
+        client.flushall()
+    with pytest.raises(BrokerError, match="NOGROUP"):
+        await queue.settle([settled(lost, 0)])
+    await queue.settle([settled(lost, 0)])  # it is not ours any more
+    assert await bodies(queue.results) == []
+    await queue.publish([b"2"])
+    assert [delivery.body for delivery in await take(queue, 1)] == [b"2"]
+
+
+async def test_an_entry_without_the_field_of_a_message_is_a_dead_letter(
+    queue_of: OpenQueue, queue_url: str, redis_server: RedisServer
+) -> None:
+    with redis.Redis(port=redis_server.port) as client:
+        client.xadd(QueueAddress.parse(queue_url).name, {"user_id": "u-1", "identifier_id": "i-1"})
+    queue = queue_of("worker")
+    async with desk_on(queue) as desk:
+        assert await desk.claim(1) == []
+    [letter] = [decode_letter(body) for body in await bodies(queue.dead)]
+    assert letter.body == "user_id u-1 identifier_id i-1"
+
+
+async def test_settling_twice_records_once(queue_of: OpenQueue) -> None:
+    queue = queue_of("worker")
+    await queue.publish([b"1"])
+    [delivery] = await take(queue, 1)
+    for _ in range(2):
+        await queue.settle([settled(delivery, 0)])
+    assert await bodies(queue.results) == [b"result 0"]
+
+
+async def test_the_fence_knows_rows_whose_worker_died(queue_of: OpenQueue) -> None:
+    first, second = queue_of("first"), queue_of("second")
+    await first.publish([b"1"])
+    [dead] = await take(first, 1)
+    await first.settle([settled(dead, 0, 2, complete=False, fenced=True)])
+    [delivery] = await take(second, 1)
+    assert await second.known({delivery.name: range(4)}) == {delivery.name: {0, 2}}
+    await second.settle([settled(delivery, 0, 1, 2, 3, fenced=True)])  # though it called them all
+    assert sorted(await bodies(second.results)) == [b"result 0", b"result 1", b"result 2", b"result 3"]
+
+
+async def test_a_stale_worker_records_and_buries_nothing(queue_of: OpenQueue) -> None:
+    stale, second = queue_of("stale"), queue_of("second")
+    await stale.publish([b"1"])
+    [late] = await take(stale, 1)
+    [delivery] = await take(second, 1)
+    await stale.settle([settled(late, 0)])
+    await stale.bury(late, b"letter")
+    assert await bodies(stale.results) == []
+    assert await bodies(stale.dead) == []
+    assert await second.depth() == Depth(waiting=0, taken=1)
+    await second.settle([settled(delivery, 0)])
+    assert await bodies(second.results) == [b"result 0"]
+
+
+async def test_a_delivery_outlives_a_restart(queue_of: OpenQueue, redis_server: RedisServer) -> None:
+    queue = queue_of("worker")
+    await queue.publish([b"1", b"2"])
+    [taken] = await take(queue, 1)
+    redis_server.kill()
+    with pytest.raises(BrokerError):
+        await queue.settle([settled(taken, 0)])
+    redis_server.start()
+    assert await queue.depth() == Depth(waiting=1, taken=1)  # nothing was acknowledged without its record
+    await queue.settle([settled(taken, 0)])
+    assert await bodies(queue.results) == [b"result 0"]
+    [other] = await take(queue, 1)
+    assert other.body == b"2"
+
+
+async def test_a_row_published_twice_is_called_once(queue_of: OpenQueue) -> None:
+    queue = queue_of("worker")
+    await queue.publish([message(0, 1, batch_id="b")])
+    async with desk_on(queue) as desk:
+        assert len(await all_rows(desk)) == 2
+    await queue.publish([message(0, 1, batch_id="b"), message(1, 2, batch_id="b")])
+    async with desk_on(queue) as desk:
+        assert [row.user_id for row in await all_rows(desk)] == ["u-2"]
+    assert await found(queue) == [("b", index, "succeeded") for index in (0, 1, 2)]
+    assert await queue.depth() == Depth(0, 0)
+
+
+async def test_what_is_not_done_is_given_back_and_what_is_done_is_not_done_again(queue_of: OpenQueue) -> None:
+    queue = queue_of("worker")
+    await queue.publish([message(0, 1, 2, 3, batch_id="b")])
+    async with desk_on(queue) as desk:
+        first, second = await desk.claim(2)
+        desk.record(result(first))
+        desk.give_back([Unfinished(second, 1)])
+    async with desk_on(queue_of("another")) as desk:
+        assert [row.user_id for row in await all_rows(desk)] == ["u-1", "u-2", "u-3"]
+    assert await found(queue) == [("b", index, "succeeded") for index in range(4)]
