@@ -1,0 +1,129 @@
+"""The real commands on a real broker, against a sandbox in its own process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import time
+
+from brokers.fleet import ROWS, Fleet, every_row_once
+from brokers.servers import RedisServer
+from fault.conftest import SECRET
+
+from worker.model import Depth
+from worker.ports import WorkQueue
+from worker.queueing.messages import MOST_BYTES
+
+
+def test_a_batch_goes_through(fleet: Fleet) -> None:
+    rows = fleet.batch()
+    code, out, err = fleet.call("work", "--until-empty", "--rate", "2000/s", "--json")
+    assert code == 0, err
+    told = json.loads(out)["outcomes"]
+    assert sum(told.values()) == ROWS
+    every_row_once(fleet, rows)
+
+
+def test_published_twice_is_called_once(fleet: Fleet) -> None:
+    rows = fleet.batch()
+    assert fleet.work("--until-empty").wait(60) == 0
+    before = fleet.calls()
+    fleet.batch()
+    assert fleet.work("--until-empty").wait(60) == 0
+    assert fleet.calls() == before
+    every_row_once(fleet, rows)
+
+
+def test_a_killed_workers_rows_are_done_by_another(fleet: Fleet) -> None:
+    rows = fleet.batch()
+    victim = fleet.work("--until-empty", "--rate", "100/s")
+    fleet.work("--until-empty", "--rate", "100/s")
+    fleet.wait_for_calls(100)
+    victim.send_signal(signal.SIGKILL)
+    assert fleet.work("--until-empty", "--rate", "100/s").wait(60) == 0
+    every_row_once(fleet, rows)
+    again = fleet.calls().total() - ROWS
+    assert 0 <= again <= 32 + 100 * 0.2, "more was called again than was in flight"
+
+
+def test_sigterm_gives_back_what_is_not_done_and_records_what_is(fleet: Fleet) -> None:
+    fleet.batch()
+    worker = fleet.work("--rate", "50/s")
+    fleet.wait_for_calls(20)
+    worker.terminate()
+    assert worker.wait(10) == 0
+    assert fleet.depth().taken == 0
+    assert len(fleet.results()) == fleet.calls().total()
+
+
+def test_a_wrong_key_fails_nothing_and_is_read_again(fleet: Fleet) -> None:
+    rows = fleet.batch()
+    fleet.key_file.write_text("a-key-that-is-wrong")
+    worker = fleet.work("--until-empty", "--probe-every", "1s", "--concurrency", "4")
+    fleet.wait_for_calls(6)  # more than were in flight when it was refused: it has tried again
+    assert fleet.results() == []
+    fleet.key_file.write_text(SECRET)
+    _, err = worker.communicate(timeout=60)
+    assert worker.returncode == 0
+    assert "the tenant answered 401" in err
+    assert "Traceback" not in err
+    every_row_once(fleet, rows)
+
+
+def test_poison_is_listed_and_sent_again(fleet: Fleet) -> None:
+    async def publish(queue: WorkQueue) -> None:
+        await queue.publish([b"{nonsense", b'{"user_id": "a/../b"}'])
+
+    asyncio.run(fleet._ask(publish))
+    for _ in range(2):
+        assert fleet.work("--until-empty").wait(60) == 0
+        code, out, _ = fleet.call("dead-letters", "--json")
+        letters = json.loads(out)["dead_letters"]
+        assert (code, [letter["body"] for letter in letters]) == (0, ["{nonsense", '{"user_id": "a/../b"}'])
+        assert "Invalid JSON" in letters[0]["reason"]
+        assert fleet.call("dead-letters", "--requeue")[0] == 0
+        assert fleet.depth() == Depth(waiting=2, taken=0)
+        assert json.loads(fleet.call("dead-letters", "--json")[1])["dead_letters"] == []
+
+
+def test_a_letter_without_all_of_its_message_is_not_sent_again(fleet: Fleet) -> None:
+    async def publish(queue: WorkQueue) -> None:
+        await queue.publish([b"\xff", b"{nonsense", b" " * (MOST_BYTES + 1)])
+
+    asyncio.run(fleet._ask(publish))
+    assert fleet.work("--until-empty").wait(60) == 0
+    code, out, _ = fleet.call("dead-letters", "--requeue", "--json")
+    told = json.loads(out)
+    assert (code, told["requeued"]) == (0, 1)
+    assert [letter["whole"] for letter in told["dead_letters"]] == [False, True, False]
+    assert fleet.depth() == Depth(waiting=1, taken=0)
+    letters = json.loads(fleet.call("dead-letters", "--json")[1])["dead_letters"]
+    assert [letter["whole"] for letter in letters] == [False, False]
+
+
+def test_a_broker_that_restarts_loses_nothing(fleet: Fleet, redis_server: RedisServer) -> None:
+    rows = fleet.batch()
+    worker = fleet.work("--until-empty", "--rate", "100/s")
+    fleet.wait_for_calls(50)
+    redis_server.kill()
+    time.sleep(0.5)  # it is away for this long
+    redis_server.start()
+    _, err = worker.communicate(timeout=60)
+    assert worker.returncode == 0, err
+    assert "broker_lost" in err
+    assert "broker_back" in err
+    every_row_once(fleet, rows)
+
+
+def test_no_broker_is_said_in_a_sentence(fleet: Fleet) -> None:
+    code, _, err = fleet.call("work", "--queue", "redis://127.0.0.1:1/0")
+    assert code == 3
+    assert err.startswith("bulk-unverify: Redis cannot be used")
+
+
+def test_a_password_in_an_argument_is_refused(fleet: Fleet) -> None:
+    code, _, err = fleet.call("work", "--queue", "redis://:hunter22@127.0.0.1:1/0")
+    assert code == 2
+    assert "BULK_UNVERIFY_QUEUE" in err
+    assert "hunter22" not in err
