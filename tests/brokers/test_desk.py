@@ -161,6 +161,7 @@ async def test_a_desk_that_is_closed_while_the_broker_is_lost_ends_in_its_grace(
             desk.record(result(row))
         events = [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()]
         assert "not_recorded" in events
+        assert desk.unrecorded == 1
     finally:
         broker.start()
     await depth_when_back(queue, 1)  # it goes to another

@@ -116,6 +116,23 @@ def test_a_broker_that_restarts_loses_nothing(fleet: Fleet, redis_server: RedisS
     every_row_once(fleet, rows)
 
 
+def test_a_worker_that_could_not_record_says_so_with_its_exit_code(
+    fleet: Fleet, redis_server: RedisServer
+) -> None:
+    fleet.batch()
+    worker = fleet.work("--rate", "100/s")
+    fleet.wait_for_calls(20)
+    try:
+        redis_server.kill()
+        fleet.wait_for_calls(fleet.tenant.record()["requests"] + 1)  # made after the last that it can record
+        worker.terminate()
+        _, err = worker.communicate(timeout=60)
+        assert worker.returncode == 3, err
+        assert "Not recorded: " in err
+    finally:
+        redis_server.start()
+
+
 def test_no_broker_is_said_in_a_sentence(fleet: Fleet) -> None:
     code, _, err = fleet.call("work", "--queue", "redis://127.0.0.1:1/0")
     assert code == 3

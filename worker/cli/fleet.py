@@ -129,8 +129,11 @@ def work(
         parse_duration_s(probe_every),
     )
     told = asyncio.run(stand(request))
+    if told["not_recorded"]:
+        show.say(f"Not recorded: {told['not_recorded']} rows, as the broker was lost. They are called again.")
     if as_json:
         show.say_json(told)
+    raise SystemExit(told["exit_code"])
 
 
 def dead_letters(

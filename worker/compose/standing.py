@@ -22,7 +22,7 @@ from worker.compose.options import Steering
 from worker.compose.stopping import StopRequest, heed_signals
 from worker.compose.watch import ProtectedLists
 from worker.connection import ApiKey, Tenant
-from worker.errors import BulkUnverifyError, ConfigurationError, InputError
+from worker.errors import BrokerError, BulkUnverifyError, ConfigurationError, InputError
 from worker.guard import Guard, Halt
 from worker.model import Outcome
 from worker.pacing import AsyncPacer, retry_after_s
@@ -97,7 +97,7 @@ class _Worker:
         self._end_session: Callable[[], None] = lambda: None
         self.stopping = StopRequest(self._stop)
         self._outcomes: collections.Counter[Outcome] = collections.Counter()
-        self._buried = 0
+        self._buried = self._unrecorded = 0
         exclude = request.steering.exclude
         self._lists = ProtectedLists([exclude] if exclude else [])
         self._list_trouble: str | None = None
@@ -128,6 +128,8 @@ class _Worker:
             "worker": self._name,
             "outcomes": {outcome: self._outcomes[outcome] for outcome in Outcome},
             "buried": self._buried,
+            "not_recorded": self._unrecorded,
+            "exit_code": BrokerError.exit_code if self._unrecorded else 0,
         }
 
     def _stop(self) -> None:
@@ -146,6 +148,7 @@ class _Worker:
                 timeout_s=steering.timeout_s,
                 concurrency=steering.concurrency,
                 ca_bundle=steering.ca_bundle,
+                slack_s=pacer.slack_s,
             ) as transport,
             self._desk(logs.to_stderr(key=key.reveal()), probing=probing) as desk,
         ):
@@ -161,7 +164,8 @@ class _Worker:
                 watching.cancel()
             if pipeline.halt is not None:
                 desk.take_back(pipeline.halt)  # what calls in flight added to it
-            self._buried += desk.buried
+        self._buried += desk.buried
+        self._unrecorded += desk.unrecorded
         return self._list_trouble if pipeline.halt is None else pipeline.halt.reason
 
     def _desk(self, log: structlog.typing.FilteringBoundLogger, *, probing: bool) -> Desk:

@@ -103,6 +103,8 @@ class Desk:
         """Told what the broker has confirmed."""
         self.buried = 0
         """Messages that went to the dead letters."""
+        self.unrecorded = 0
+        """Rows that have an outcome which the broker did not take: they are delivered and called again."""
 
     @property
     def trouble(self) -> str:
@@ -309,16 +311,23 @@ class Desk:
         returned = [taken.delivery for taken in changed if not taken.open and taken.given_back]
         try:
             await self._patience.persist(lambda: self._queue.settle(settlements))
-            for delivery in finished:
-                del self._taken[delivery.name]  # before it can come again
-            await self._patience.persist(lambda: self._queue.give_back(returned))
         except BrokerError as error:
-            self._log.error("not_recorded", rows=counts.total(), error=str(error))
+            self.unrecorded += counts.total()
+            self._log.error("not_recorded", rows=counts.total(), messages=len(changed), error=str(error))
         else:
             self.on_record(counts)
+            for delivery in finished:
+                del self._taken[delivery.name]  # before it can come again
+            await self._return(returned)
         self._settled, self._settling_since = mark, None
         self._progress.set()
         self._progress = asyncio.Event()
+
+    async def _return(self, deliveries: Sequence[Delivery]) -> None:
+        try:
+            await self._patience.persist(lambda: self._queue.give_back(deliveries))
+        except BrokerError as error:  # others get them after their lease
+            self._log.warning("not_given_back", messages=len(deliveries), error=str(error))
 
     async def _keep_leases(self) -> None:
         while True:

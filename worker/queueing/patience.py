@@ -35,8 +35,8 @@ class Patience:
         """Why the broker cannot be used now, or empty."""
 
     def end_after(self, grace_s: float) -> None:
-        """Give up what fails in `grace_s` seconds or later."""
-        self._ends_at = self._clock() + grace_s
+        """Give up what fails in `grace_s` seconds or later; the end that was set first stays."""
+        self._ends_at = min(self._ends_at, self._clock() + grace_s)
 
     async def persist(self, step: Callable[[], Awaitable[T]]) -> T:
         """Do `step`, again and again while the broker is lost; each wait is twice the last one, up to 5 s.
