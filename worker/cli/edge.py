@@ -36,11 +36,12 @@ def answer(app: typer.Typer) -> NoReturn:
         mistake = leaving.__context__  # typer has shown it on standard error
         if isinstance(mistake, typer.TyperException) and _asks_for_json(sys.argv[1:]):
             _object(mistake.format_message(), mistake.exit_code)
-        _let_go_of_output()
         raise
     except OSError as error:  # a help page that cannot be written
         unheard = OutputError.because(error)
         fail(str(unheard), unheard.exit_code)
+    finally:
+        _let_go_of_output()
     raise SystemExit(0)
 
 
@@ -116,7 +117,6 @@ def fail(message: str, exit_code: int, *, as_json: bool = False) -> NoReturn:
     sys.stderr.write(f"bulk-unverify: {message}\n")
     if as_json:
         _object(message, exit_code)
-    _let_go_of_output()
     raise SystemExit(exit_code)
 
 

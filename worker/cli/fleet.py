@@ -69,8 +69,7 @@ def enqueue(
     show.say(f"Batch      {receipt.batch_id}")
     if receipt.invalid:
         show.say(f"Left out   {receipt.invalid:,} invalid rows")
-    for row, line, message in receipt.first_invalid:
-        show.say(f"           invalid: row {row}, line {line}: {message}")
+    show.first_invalid(receipt.first_invalid)
     exit_code = 1 if receipt.invalid else 0
     if as_json:
         show.say_json(dataclasses.asdict(receipt) | {"exit_code": exit_code})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from worker.errors import OutputError
@@ -67,13 +68,18 @@ def plan(
     )
     if barred := outcomes[Outcome.EXCLUDED] - known.outcomes[Outcome.EXCLUDED]:
         say(f"           {barred:,} of the excluded are on the protected list since after the plan")
-    for row, line, message in planned.first_invalid:
-        say(f"           invalid: row {row}, line {line}: {message}")
+    first_invalid(planned.first_invalid)
     if planned.edge_whitespace:
         say(
             f"Warning    {planned.edge_whitespace:,} rows hold an id with white space at its edge, sent as is"
         )
     say(f"Rate       {rate}; {_expected(calls, rate, deadline_s)}")
+
+
+def first_invalid(rows: Iterable[tuple[int, int, str]]) -> None:
+    """Show invalid rows: number, line, why."""
+    for row, line, message in rows:
+        say(f"           invalid: row {row}, line {line}: {message}")
 
 
 def plan_object(folder: RunFolder) -> dict[str, object]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from worker.brokers import QueueAddress, open_queue
-from worker.intake import InputOptions, digest, is_stream, open_table, spooled
+from worker.intake import InputOptions, as_file, open_table
 from worker.model import InputRow
 from worker.queueing import ParsedRow, compose
 
@@ -60,8 +60,8 @@ class Receipt:
     """
 
     queue: str
-    batch_id: str
-    sha256: str
+    batch_id: str = ""
+    sha256: str = ""
     rows: int = 0
     messages: int = 0
     invalid: int = 0
@@ -75,13 +75,14 @@ async def enqueue(request: EnqueueRequest) -> Receipt:
         InputError: The file as a whole is no batch; nothing was published.
         BrokerError: The broker is lost; publishing again is safe, as the rows keep their names.
     """
-    with _file(request) as path:
-        receipt = Receipt(str(request.address), "", digest(path))
-        again = f"-{secrets.token_hex(4)}" if request.again else ""
-        receipt.batch_id = f"{receipt.sha256[:_DIGEST_LENGTH]}{again}"
+    with as_file(request.input_path, request.spool) as path:
+        receipt = Receipt(str(request.address))
         with open_table(path, request.input_options) as table:
             for row in table.rows():
                 _count(receipt, row)
+        receipt.sha256 = table.sha256
+        again = f"-{secrets.token_hex(4)}" if request.again else ""
+        receipt.batch_id = f"{receipt.sha256[:_DIGEST_LENGTH]}{again}"
         name = f"enqueue-{secrets.token_hex(4)}"
         async with contextlib.aclosing(open_queue(request.address, name)) as queue:
             with open_table(path, request.input_options) as table:
@@ -108,12 +109,3 @@ def _messages(request: EnqueueRequest, batch_id: str, rows: Iterator[InputRow]) 
             ParsedRow(index=row.number, user_id=row.user_id, identifier_id=row.identifier_id) for row in block
         ]
         yield compose(numbered, batch_id=batch_id, reason=request.reason, key=request.signing_key)
-
-
-@contextlib.contextmanager
-def _file(request: EnqueueRequest) -> Iterator[Path]:
-    if is_stream(request.input_path):
-        with spooled(request.input_path, request.spool) as path:
-            yield path
-    else:
-        yield request.input_path

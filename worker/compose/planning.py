@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime as dt
 import getpass
@@ -11,7 +10,7 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +18,7 @@ from jobs.catalog import OPERATIONS
 from worker.connection import Tenant
 from worker.errors import InputError, UsageError
 from worker.hints import typed_for
-from worker.intake import InputOptions, digest, is_stream, load_protected, open_table, spooled
+from worker.intake import InputOptions, as_file, digest, is_stream, load_protected, open_table
 from worker.ledger import Binding, PlanDraft, RunFolder, facts, remove_stale_drafts
 from worker.model import RunState
 
@@ -77,7 +76,7 @@ def plan_run(request: PlanRequest) -> RunFolder:
     request.input_options.check()
     _make_private(request.runs_dir)
     remove_stale_drafts(request.runs_dir)
-    with _input_file(request) as path:
+    with as_file(request.input_path, request.runs_dir) as path:
         binding = Binding(
             input_name=storable(request.input_path.name),
             input_sha256=digest(path),
@@ -226,16 +225,6 @@ def _draft(
         lists = [request.exclude.absolute()] if request.exclude else []
         draft.finish(header=table.header, protected=protected, lists=lists)
         return draft.publish(existing)
-
-
-@contextlib.contextmanager
-def _input_file(request: PlanRequest) -> Iterator[Path]:
-    """Yield a file to read: the input itself, or a stream's bytes written to a private file first."""
-    if is_stream(request.input_path):
-        with spooled(request.input_path, request.runs_dir) as path:
-            yield path
-    else:
-        yield request.input_path
 
 
 def _selection(options: InputOptions) -> dict[str, str]:

@@ -11,8 +11,8 @@ from typing import Any
 
 import structlog
 
-from jobs.catalog import OPERATIONS
 from worker import logs
+from worker.compose.assembly import make_pipeline, make_transport
 from worker.compose.monitor import Monitor
 from worker.compose.options import Steering
 from worker.compose.planning import check_tenant, operator
@@ -21,12 +21,11 @@ from worker.compose.stopping import Stop, StopRequest, heed_signals
 from worker.compose.watch import Bounds, ProtectedLists, Watch
 from worker.connection import ApiKey, Tenant
 from worker.errors import BulkUnverifyError, ConfigurationError, LedgerError
-from worker.guard import Guard, Halt, HaltKind
+from worker.guard import Halt, HaltKind
 from worker.ledger import RunFolder, RunLedger, facts, take_commands, tenant_lock
 from worker.model import Outcome, RunState
-from worker.pacing import AsyncPacer, retry_after_s
-from worker.pipeline import Pipeline, Ports
-from worker.retry import RetryLimits
+from worker.pacing import AsyncPacer
+from worker.pipeline import Pipeline
 from worker.transport import AiohttpTransport, prime_malloc
 
 
@@ -121,14 +120,7 @@ class _Session:
         pacer = AsyncPacer(steering.rate, concurrency=steering.concurrency)
         pacer.hold(self.request.folder.cool_down_until() - time.time())
         self.monitor.pace = pacer.status
-        async with AiohttpTransport(
-            self.request.tenant,
-            self.request.key,
-            timeout_s=steering.timeout_s,
-            concurrency=steering.concurrency,
-            ca_bundle=steering.ca_bundle,
-            slack_s=pacer.slack_s,
-        ) as transport:
+        async with make_transport(self.request.tenant, self.request.key, steering, pacer) as transport:
             pipeline = self._pipeline(pacer, transport)
             stopping = StopRequest(pipeline.stop)
             bounds = Bounds(steering.deadline_s, steering.outage_patience_s)
@@ -155,18 +147,9 @@ class _Session:
             self.log.exception("not_shown_any_more")
 
     def _pipeline(self, pacer: AsyncPacer, transport: AiohttpTransport) -> Pipeline:
-        steering = self.request.steering
-        ports = Ports(
-            source=self.ledger,
-            operation=OPERATIONS[self.request.folder.binding().operation],
-            transport=transport,
-            pacer=pacer,
-            recorder=self.ledger,
-            retry_after=retry_after_s,
-        )
-        guard = Guard(max_failures=steering.max_failures, accept=steering.accept)
-        limits = RetryLimits(steering.attempts, steering.row_time_limit_s)
-        return Pipeline(ports, guard, limits, concurrency=steering.concurrency, on_halt=self._take_back)
+        request = self.request
+        operation = request.folder.binding().operation
+        return make_pipeline(self.ledger, operation, transport, pacer, request.steering, self._take_back)
 
     def _take_back(self, halt: Halt) -> None:
         """Put the evidence of a wrong run back to pending (promise 6)."""

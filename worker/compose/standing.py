@@ -15,21 +15,20 @@ from typing import Final
 
 import structlog
 
-from jobs.catalog import OPERATIONS
 from worker import logs
 from worker.brokers import QueueAddress, open_queue
+from worker.compose.assembly import make_pipeline, make_transport
 from worker.compose.options import Steering
 from worker.compose.stopping import StopRequest, heed_signals
 from worker.compose.watch import ProtectedLists
 from worker.connection import ApiKey, Tenant
 from worker.errors import BrokerError, BulkUnverifyError, ConfigurationError, InputError
-from worker.guard import Guard, Halt
+from worker.guard import Halt
 from worker.model import Outcome
-from worker.pacing import AsyncPacer, retry_after_s
-from worker.pipeline import Pipeline, Ports
+from worker.pacing import AsyncPacer
+from worker.pipeline import Pipeline
 from worker.ports import WorkQueue
 from worker.queueing import Desk, Terms
-from worker.retry import RetryLimits
 from worker.transport import AiohttpTransport, prime_malloc
 
 _LOOK_S: Final = 1.0
@@ -142,14 +141,7 @@ class _Worker:
         self._list_trouble = None
         pacer = AsyncPacer(steering.rate, concurrency=steering.concurrency)
         async with (
-            AiohttpTransport(
-                self._request.tenant,
-                key,
-                timeout_s=steering.timeout_s,
-                concurrency=steering.concurrency,
-                ca_bundle=steering.ca_bundle,
-                slack_s=pacer.slack_s,
-            ) as transport,
+            make_transport(self._request.tenant, key, steering, pacer) as transport,
             self._desk(logs.to_stderr(key=key.reveal()), probing=probing) as desk,
         ):
             pipeline = self._pipeline(desk, pacer, transport)
@@ -184,23 +176,12 @@ class _Worker:
         return desk
 
     def _pipeline(self, desk: Desk, pacer: AsyncPacer, transport: AiohttpTransport) -> Pipeline:
-        steering = self._request.steering
-        ports = Ports(
-            source=desk,
-            operation=OPERATIONS[self._request.operation],
-            transport=transport,
-            pacer=pacer,
-            recorder=desk,
-            retry_after=retry_after_s,
-        )
-
         def on_halt(halt: Halt) -> None:
             desk.close()
             desk.take_back(halt)
 
-        guard = Guard(max_failures=steering.max_failures, accept=steering.accept)
-        limits = RetryLimits(steering.attempts, steering.row_time_limit_s)
-        return Pipeline(ports, guard, limits, concurrency=steering.concurrency, on_halt=on_halt)
+        request = self._request
+        return make_pipeline(desk, request.operation, transport, pacer, request.steering, on_halt)
 
     async def _watch_lists(self, desk: Desk) -> None:
         """Read the protected list again whenever it changes; what was protected stays so (promise 11)."""

@@ -3,13 +3,14 @@
 from worker.intake.check import find_fault
 from worker.intake.options import InputOptions
 from worker.intake.protected import load_protected
-from worker.intake.spool import is_stream, spooled
+from worker.intake.spool import as_file, is_stream, spooled
 from worker.intake.stored import digest
 from worker.intake.table import Table, open_table
 
 __all__ = [
     "InputOptions",
     "Table",
+    "as_file",
     "digest",
     "find_fault",
     "is_stream",

@@ -32,6 +32,20 @@ def is_stream(path: Path) -> bool:
 
 
 @contextlib.contextmanager
+def as_file(path: Path, directory: Path) -> Iterator[Path]:
+    """Yield a file that can be read more than once: `path` itself, or a copy in `directory` where it is a stream.
+
+    Raises:
+        InputError: It is a stream that cannot be copied.
+    """
+    if is_stream(path):
+        with spooled(path, directory) as kept:
+            yield kept
+    else:
+        yield path
+
+
+@contextlib.contextmanager
 def spooled(path: Path, directory: Path) -> Iterator[Path]:
     """Copy a stream to a file (0600) in `directory`, and yield its path; the file goes when the block ends.
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from unit.ledger.ledger_staging import BINDING, plan
 
-from worker.compose import session as session_module
+from worker.compose import assembly
 from worker.compose.monitor import Monitor
 from worker.compose.options import steering
 from worker.compose.session import SessionRequest, run_session
@@ -73,7 +73,7 @@ async def test_whatever_ends_a_session_is_on_record(
     def broken(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(session_module, "AiohttpTransport", broken)
+    monkeypatch.setattr(assembly, "AiohttpTransport", broken)
     folder = plan(tmp_path, 3)
     with pytest.raises(type(error)):
         await run_session(_request(folder))
