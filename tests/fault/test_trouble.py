@@ -65,11 +65,26 @@ def test_a_final_answer_is_called_once_and_kept(
 
 @pytest.mark.parametrize(
     "trouble",
-    [{"server_error": 0.2}, {"html_error": 0.2}, {"empty_error": 0.2}, {"reset": 0.2}, {"garbage": 0.2}],
+    [
+        {"server_error": 0.2},
+        {"html_error": 0.2},
+        {"empty_error": 0.2},
+        {"reset": 0.2},
+        {"reset_after": 0.2},
+        {"garbage": 0.2},
+        {"throttled": 0.2},
+    ],
 )
 def test_a_transient_error_is_retried_until_it_succeeds(desk: Any, trouble: dict[str, Any]) -> None:
     desk.tenant.trouble(**trouble)
     ran = desk.run(ROWS, "--attempts", "20")
+    assert (ran.code, ran.outcomes) == (0, {"succeeded": ROWS}), ran.err
+    assert ran.summary["calls"] == desk.tenant.record()["requests"] > ROWS
+
+
+def test_a_stall_is_retried_until_it_succeeds(desk: Any) -> None:
+    desk.tenant.trouble(stall=0.2)
+    ran = desk.run(ROWS, "--attempts", "20", "--timeout", "300ms")
     assert (ran.code, ran.outcomes) == (0, {"succeeded": ROWS}), ran.err
     assert ran.summary["calls"] == desk.tenant.record()["requests"] > ROWS
 
@@ -143,8 +158,9 @@ def test_too_many_failures_halt(desk: Any) -> None:
     assert desk.tenant.record()["requests"] < 100
 
 
-def test_an_outage_pauses_and_fails_no_row(desk: Any) -> None:
-    desk.tenant.trouble(outages=[{"kind": "503", "from_request": 10, "for_s": 2.0}])
+@pytest.mark.parametrize("kind", ["503", "reset", "refuse", "stall"])
+def test_an_outage_pauses_and_fails_no_row(desk: Any, kind: str) -> None:
+    desk.tenant.trouble(outages=[{"kind": kind, "from_request": 10, "for_s": 2.0}])
     ran = desk.run(100, "--attempts", "2", "--concurrency", "30")
     assert (ran.code, ran.outcomes) == (0, {"succeeded": 100}), ran.err
 
