@@ -288,12 +288,14 @@ class Settlement(msgspec.Struct, frozen=True, gc=False):
         findings: Outcomes that are not recorded yet.
         complete: Whether these are the last ones: once they are recorded, the message is acknowledged.
         fenced: Whether each row is remembered, because its message, or its batch, may come again.
+        reply_to: Whose results the outcomes go to; empty for the queue's own.
     """
 
     delivery: Delivery
     findings: list[Finding]
     complete: bool
     fenced: bool
+    reply_to: str = ""
 
 
 class Depth(msgspec.Struct, frozen=True, gc=False):

@@ -133,6 +133,9 @@ class Queue(Protocol):
     async def depth(self) -> Depth:
         """Return how much the queue holds."""
 
+    async def remove(self) -> None:
+        """Remove the queue for good, with what it holds; nothing happens if it is not there."""
+
     async def aclose(self) -> None:
         """Close the connection; what is taken and not acknowledged goes to others after its lease."""
 
@@ -140,9 +143,11 @@ class Queue(Protocol):
 class WorkQueue(Queue, Protocol):
     """The queue of the work to do, with its queue of results and its dead letters."""
 
-    @property
-    def results(self) -> Queue:
-        """Where outcomes go."""
+    def results(self, reply_to: str = "") -> Queue:
+        """Return the queue that outcomes go to: one of its own for each `reply_to`, which the messages name.
+
+        The work queue closes it; whoever asked for it with a name removes it once it is not needed any more.
+        """
 
     @property
     def dead(self) -> Queue:

@@ -87,7 +87,7 @@ class Fleet:
 
     def results(self) -> list[FoundRow]:
         async def read(queue: WorkQueue) -> list[FoundRow]:
-            return [decode_found(body) for body in await bodies(queue.results)]
+            return [decode_found(body) for body in await bodies(queue.results())]
 
         return asyncio.run(self._ask(read))
 

@@ -45,6 +45,8 @@ async def bodies(queue: Queue) -> list[bytes]:
     return [delivery.body for delivery in await take(queue, depth.waiting)] if depth.waiting else []
 
 
-def settled(delivery: Delivery, *indexes: int, complete: bool = True, fenced: bool = False) -> Settlement:
+def settled(
+    delivery: Delivery, *indexes: int, complete: bool = True, fenced: bool = False, reply_to: str = ""
+) -> Settlement:
     findings = [Finding(delivery.name, index, f"result {index}".encode()) for index in indexes]
-    return Settlement(delivery, findings, complete, fenced)
+    return Settlement(delivery, findings, complete, fenced, reply_to)

@@ -17,21 +17,23 @@ from worker.errors import BrokerError
 from worker.guard import Halt, HaltKind
 from worker.model import Decision, Depth, Outcome, Result, Row, Unfinished, Verdict
 from worker.ports import WorkQueue
-from worker.queueing import Desk, ParsedRow, Terms, compose, decode_found, decode_letter
+from worker.queueing import Desk, Finder, Heading, ParsedRow, Terms, compose, decode_found, decode_letter
 
 
 @contextlib.asynccontextmanager
 async def desk_on(
     queue: WorkQueue, *, most_rows: int = 1000, grace_s: float = 10.0, protected: frozenset[str] = frozenset()
 ) -> AsyncIterator[Desk]:
-    terms = Terms(worker="w", until_empty=True, most_rows=most_rows, grace_s=grace_s)
+    terms = Terms(
+        finder=Finder("w", "t", "unverify-email"), until_empty=True, most_rows=most_rows, grace_s=grace_s
+    )
     async with Desk(queue, terms, logs.to_stderr(key=""), protected=protected) as desk:
         yield desk
 
 
 def message(*indexes: int, batch_id: str | None = None) -> bytes:
     rows = [ParsedRow(index=index, user_id=f"u-{index}", identifier_id=f"i-{index}") for index in indexes]
-    return compose(rows, batch_id=batch_id)
+    return compose(rows, Heading(batch_id))
 
 
 def result(row: Row, outcome: Outcome = Outcome.SUCCEEDED, status: int = 200) -> Result:
@@ -49,7 +51,8 @@ async def all_rows(desk: Desk) -> list[Row]:
 
 async def found(queue: WorkQueue) -> list[tuple[str, int, str]]:
     return sorted(
-        (each.batch, each.index, str(each.outcome)) for each in map(decode_found, await bodies(queue.results))
+        (each.batch, each.index, str(each.outcome))
+        for each in map(decode_found, await bodies(queue.results()))
     )
 
 

@@ -98,7 +98,7 @@ async def test_settling_records_and_acknowledges(queue_of: OpenQueue) -> None:
     await queue.publish([b"1"])
     [delivery] = await take(queue, 1)
     await queue.settle([settled(delivery, 0)])
-    assert await bodies(queue.results) == [b"result 0"]
+    assert await bodies(queue.results()) == [b"result 0"]
     assert await queue.depth() == Depth(0, 0)
 
 
@@ -108,10 +108,30 @@ async def test_a_message_stays_until_its_last_row(queue_of: OpenQueue) -> None:
     [delivery] = await take(queue, 1)
     await queue.settle([settled(delivery, 0, 2, complete=False, fenced=True)])
     assert await queue.depth() == Depth(waiting=0, taken=1)
-    assert await bodies(queue.results) == [b"result 0", b"result 2"]
+    assert await bodies(queue.results()) == [b"result 0", b"result 2"]
     await queue.settle([settled(delivery, 1, fenced=True)])
-    assert await bodies(queue.results) == [b"result 1"]
+    assert await bodies(queue.results()) == [b"result 1"]
     assert await queue.depth() == Depth(0, 0)
+
+
+async def test_results_for_somebody_go_to_a_queue_of_theirs(queue_of: OpenQueue) -> None:
+    queue = queue_of("worker")
+    await queue.publish([b"1", b"2"])
+    first, second = await take(queue, 2)
+    await queue.settle([settled(first, 0), settled(second, 1, reply_to="run-1")])
+    assert await bodies(queue.results()) == [b"result 0"]
+    assert await bodies(queue_of("run").results("run-1")) == [b"result 1"]
+
+
+async def test_a_removed_queue_is_empty_and_can_be_used_again(queue_of: OpenQueue) -> None:
+    results = queue_of("run").results("run-1")
+    await results.publish([b"1", b"2"])
+    await results.remove()
+    assert await results.depth() == Depth(0, 0)
+    await results.publish([b"3"])
+    assert await bodies(results) == [b"3"]
+    await results.remove()
+    await results.remove()
 
 
 async def test_the_buried_is_a_dead_letter_and_no_work(queue_of: OpenQueue) -> None:
@@ -155,5 +175,5 @@ async def test_a_restart_loses_nothing(queue_of: OpenQueue, broker: Broker) -> N
     broker.start()
     await depth_when_back(queue, 2)  # nothing was acknowledged without its record
     await queue.settle([settled(taken, 0)])
-    assert await bodies(queue.results) == [b"result 0"]
+    assert await bodies(queue.results()) == [b"result 0"]
     assert b"2" in await bodies(queue)

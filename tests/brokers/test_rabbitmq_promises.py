@@ -116,7 +116,7 @@ async def test_what_is_recorded_twice_is_there_twice(queue_of: OpenQueue) -> Non
     [delivery] = await take(queue, 1)
     for _ in range(2):
         await queue.settle([settled(delivery, 0)])
-    assert await bodies(queue.results) == [b"result 0"] * 2
+    assert await bodies(queue.results()) == [b"result 0"] * 2
     assert await queue.depth() == Depth(0, 0)
 
 
@@ -131,7 +131,7 @@ async def test_nothing_is_acknowledged_that_could_not_be_recorded(
         raise BrokerError("no room")
 
     with monkeypatch.context() as patch:
-        patch.setattr(queue.results, "publish", refuse)
+        patch.setattr(queue.results(), "publish", refuse)
         patch.setattr(queue.dead, "publish", refuse)
         with pytest.raises(BrokerError):
             await queue.settle([settled(delivery, 0)])

@@ -58,7 +58,7 @@ async def test_a_broker_that_lost_its_memory_is_worked_with_again(
     with pytest.raises(BrokerError, match="NOGROUP"):
         await queue.settle([settled(lost, 0)])
     await queue.settle([settled(lost, 0)])  # it is not ours any more
-    assert await bodies(queue.results) == []
+    assert await bodies(queue.results()) == []
     await queue.publish([b"2"])
     assert [delivery.body for delivery in await take(queue, 1)] == [b"2"]
 
@@ -81,7 +81,7 @@ async def test_settling_twice_records_once(queue_of: OpenQueue) -> None:
     [delivery] = await take(queue, 1)
     for _ in range(2):
         await queue.settle([settled(delivery, 0)])
-    assert await bodies(queue.results) == [b"result 0"]
+    assert await bodies(queue.results()) == [b"result 0"]
 
 
 async def test_the_fence_knows_rows_whose_worker_died(queue_of: OpenQueue) -> None:
@@ -92,7 +92,7 @@ async def test_the_fence_knows_rows_whose_worker_died(queue_of: OpenQueue) -> No
     [delivery] = await take(second, 1)
     assert await second.known({delivery.name: range(4)}) == {delivery.name: {0, 2}}
     await second.settle([settled(delivery, 0, 1, 2, 3, fenced=True)])  # though it called them all
-    assert sorted(await bodies(second.results)) == [b"result 0", b"result 1", b"result 2", b"result 3"]
+    assert sorted(await bodies(second.results())) == [b"result 0", b"result 1", b"result 2", b"result 3"]
 
 
 async def test_a_stale_worker_records_and_buries_nothing(queue_of: OpenQueue) -> None:
@@ -102,11 +102,11 @@ async def test_a_stale_worker_records_and_buries_nothing(queue_of: OpenQueue) ->
     [delivery] = await take(second, 1)
     await stale.settle([settled(late, 0)])
     await stale.bury(late, b"letter")
-    assert await bodies(stale.results) == []
+    assert await bodies(stale.results()) == []
     assert await bodies(stale.dead) == []
     assert await second.depth() == Depth(waiting=0, taken=1)
     await second.settle([settled(delivery, 0)])
-    assert await bodies(second.results) == [b"result 0"]
+    assert await bodies(second.results()) == [b"result 0"]
 
 
 async def test_a_delivery_outlives_a_restart(queue_of: OpenQueue, redis_server: RedisServer) -> None:
@@ -119,7 +119,7 @@ async def test_a_delivery_outlives_a_restart(queue_of: OpenQueue, redis_server: 
     redis_server.start()
     assert await queue.depth() == Depth(waiting=1, taken=1)  # nothing was acknowledged without its record
     await queue.settle([settled(taken, 0)])
-    assert await bodies(queue.results) == [b"result 0"]
+    assert await bodies(queue.results()) == [b"result 0"]
     [other] = await take(queue, 1)
     assert other.body == b"2"
 

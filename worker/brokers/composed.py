@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import collections
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
 
 from worker.model import Delivery, Depth, Settlement
 from worker.ports import Queue
+
+_MOST_OPEN: Final = 8
+"""Result queues that are open at once: each may hold a connection."""
 
 
 class ComposedWorkQueue:
@@ -17,14 +22,21 @@ class ComposedWorkQueue:
 
     Args:
         work: The queue of the work.
-        results: Where outcomes go.
+        results: Returns the queue that outcomes go to, by whom they are for.
         dead: Where messages go that nobody can work on.
     """
 
-    def __init__(self, work: Queue, results: Queue, dead: Queue) -> None:
+    def __init__(self, work: Queue, results: Callable[[str], Queue], dead: Queue) -> None:
         self._work = work
-        self.results = results
+        self._open_results = results
+        self._results: collections.OrderedDict[str, Queue] = collections.OrderedDict()
         self.dead = dead
+
+    def results(self, reply_to: str = "") -> Queue:
+        """Return the queue that outcomes go to."""
+        queue = self._results.pop(reply_to, None) or self._open_results(reply_to)
+        self._results[reply_to] = queue
+        return queue
 
     @property
     def lease_s(self) -> float:
@@ -61,7 +73,14 @@ class ComposedWorkQueue:
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         """Publish outcomes, then acknowledge what is complete."""
-        await self.results.publish([finding.body for each in settlements for finding in each.findings])
+        bodies: dict[str, list[bytes]] = collections.defaultdict(list)
+        for each in settlements:
+            bodies[each.reply_to] += (finding.body for finding in each.findings)
+        for reply_to, group in bodies.items():
+            await self.results(reply_to).publish(group)
+        while len(self._results) > _MOST_OPEN:
+            _, unused = self._results.popitem(last=False)
+            await unused.aclose()
         await self._work.acknowledge([each.delivery for each in settlements if each.complete])
 
     async def bury(self, delivery: Delivery, letter: bytes) -> None:
@@ -69,7 +88,11 @@ class ComposedWorkQueue:
         await self.dead.publish([letter])
         await self._work.acknowledge([delivery])
 
+    async def remove(self) -> None:
+        """Remove the work."""
+        await self._work.remove()
+
     async def aclose(self) -> None:
-        """Close all three."""
-        for queue in (self._work, self.results, self.dead):
+        """Close them all."""
+        for queue in (self._work, *self._results.values(), self.dead):
             await queue.aclose()

@@ -144,6 +144,12 @@ class RabbitQueue:
             taken = sum(map(len, link.held.values())) - ahead
             return Depth(await _waiting(link.queue) + ahead, taken)
 
+    async def remove(self) -> None:
+        """Remove the queue for good, with what it holds."""
+        async with self._use() as link:
+            await link.queue.delete(if_unused=False, if_empty=False)
+        await self.aclose()  # the next use declares it anew
+
     async def aclose(self) -> None:
         """Close the connection; what is taken and not acknowledged goes to others at once."""
         if self._link is not None:
@@ -208,11 +214,14 @@ class RabbitQueue:
 
 def rabbit_work_queue(address: QueueAddress, consumer: str) -> ComposedWorkQueue:
     """Return the work queue at `address`; nothing is connected before the first use."""
-    work, results, dead = (
-        RabbitQueue(address.server, f"{address.name}{suffix}", consumer)
-        for suffix in ("", ".results", ".dead")
-    )
-    return ComposedWorkQueue(work, results, dead)
+
+    def queue(suffix: str) -> RabbitQueue:
+        return RabbitQueue(address.server, f"{address.name}{suffix}", consumer)
+
+    def results(reply_to: str) -> RabbitQueue:
+        return queue(f".results.{reply_to}" if reply_to else ".results")
+
+    return ComposedWorkQueue(queue(""), results, queue(".dead"))
 
 
 async def _waiting(queue: AbstractQueue) -> int:

@@ -6,20 +6,21 @@ from typing import Final
 
 SETTLE: Final = """
 -- Records outcomes and acknowledges messages, each of them only while it is ours: a stale worker changes nothing.
--- KEYS: stream, results. ARGV: group, consumer, seconds of a fence, prefix of fences, then for each message:
--- id, whether it is complete, whether its rows are fenced, how many outcomes, and for each: batch, index, body.
+-- KEYS: stream, streams of results. ARGV: group, consumer, seconds of a fence, prefix of fences, then for each
+-- message: id, whether it is complete, whether its rows are fenced, which of KEYS its outcomes go to, how many
+-- there are, and for each: batch, index, body.
 local next_arg = 5
 local lost = {}
 while next_arg <= #ARGV do
   local id, complete, fenced = ARGV[next_arg], ARGV[next_arg + 1] == '1', ARGV[next_arg + 2] == '1'
-  local count = tonumber(ARGV[next_arg + 3])
-  next_arg = next_arg + 4
+  local results, count = KEYS[tonumber(ARGV[next_arg + 3])], tonumber(ARGV[next_arg + 4])
+  next_arg = next_arg + 5
   local ours = #redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1, ARGV[2]) == 1
   for _ = 1, count do
     if ours then
       local fence = ARGV[4] .. ARGV[next_arg]
       if not fenced or redis.call('SETBIT', fence, ARGV[next_arg + 1], 1) == 0 then
-        redis.call('XADD', KEYS[2], '*', 'message', ARGV[next_arg + 2])
+        redis.call('XADD', results, '*', 'message', ARGV[next_arg + 2])
       end
       if fenced then redis.call('EXPIRE', fence, ARGV[3]) end
     end

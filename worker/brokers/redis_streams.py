@@ -134,6 +134,12 @@ class RedisQueue:
         taken = pending["pending"] - owned.get(_NOBODY.encode(), 0)
         return Depth(max(0, length - taken), taken)
 
+    @_answered
+    async def remove(self) -> None:
+        """Remove the stream for good, with what it holds."""
+        await self._client.delete(self.stream)
+        self.grouped = False
+
     async def aclose(self) -> None:
         """Do nothing: the connections belong to whoever made them."""
 
@@ -182,7 +188,7 @@ class RedisWorkQueue(RedisQueue):
     def __init__(self, client: redis.Redis, name: str, consumer: str, *, lease_s: float) -> None:
         super().__init__(client, name, consumer, lease_s=lease_s)
         tag = name if "{" in name else f"{{{name}}}"  # one slot of a cluster for all its keys
-        self.results = RedisQueue(client, f"{tag}.results", consumer, lease_s=lease_s)
+        self._results = f"{tag}.results"
         self.dead = RedisQueue(client, f"{tag}.dead", consumer, lease_s=lease_s)
         self._fence = f"{tag}.fence."
         self._settle = client.register_script(redis_scripts.SETTLE)
@@ -200,6 +206,13 @@ class RedisWorkQueue(RedisQueue):
             health_check_interval=30,
         )
         return cls(client, address.name, consumer, lease_s=lease_s)
+
+    def results(self, reply_to: str = "") -> RedisQueue:
+        """Return the stream that outcomes go to."""
+        return RedisQueue(self._client, self._results_of(reply_to), self.consumer, lease_s=self.lease_s)
+
+    def _results_of(self, reply_to: str) -> str:
+        return f"{self._results}.{reply_to}" if reply_to else self._results
 
     @_answered
     async def known(self, rows: Mapping[str, Iterable[int]]) -> Mapping[str, frozenset[int]]:
@@ -219,11 +232,13 @@ class RedisWorkQueue(RedisQueue):
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         """Record outcomes and acknowledge what is complete, in one script: all of it happens, or nothing."""
         words: list[Any] = [_GROUP, self.consumer, _FENCE_S, self._fence]
+        keys = {self.stream: 1}
         for each in settlements:
-            words += each.delivery.name, int(each.complete), int(each.fenced), len(each.findings)
+            key = keys.setdefault(self._results_of(each.reply_to), len(keys) + 1)
+            words += each.delivery.name, int(each.complete), int(each.fenced), key, len(each.findings)
             for finding in each.findings:
                 words += finding.batch, finding.index, finding.body
-        await self._settle(keys=[self.stream, self.results.stream], args=words)
+        await self._settle(keys=list(keys), args=words)
 
     @_answered
     async def bury(self, delivery: Delivery, letter: bytes) -> None:

@@ -34,6 +34,13 @@ def enqueue(
     file: Annotated[str, typer.Argument(metavar="FILE", help="The input; `-` for standard input.")],
     *,
     queue: _Queue = None,
+    tenant: Annotated[
+        str | None,
+        typer.Option("--tenant", help="The tenant's domain: workers of another one refuse the rows."),
+    ] = None,
+    operation: Annotated[
+        str | None, typer.Option("--operation", help="Workers that do something else refuse the rows.")
+    ] = None,
     reading: flags.Reading,
     rows_per_message: Annotated[
         int, typer.Option("--rows-per-message", min=1, max=1000, help="Rows in one message.")
@@ -53,12 +60,15 @@ def enqueue(
     from worker.cli import show
     from worker.compose.enqueueing import EnqueueRequest, enqueue
     from worker.compose.standing import read_signing_key
+    from worker.connection import load_tenant
 
     request = EnqueueRequest(
         Path(file),
         given.input_options(reading),
         _address(queue),
         rows_per_message,
+        None if tenant is None else load_tenant(tenant).name,
+        operation,
         again,
         reason,
         read_signing_key(signing_key),

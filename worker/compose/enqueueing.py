@@ -13,7 +13,7 @@ from typing import Final
 from worker.brokers import QueueAddress, open_queue
 from worker.intake import InputOptions, as_file, open_table
 from worker.model import InputRow
-from worker.queueing import ParsedRow, compose
+from worker.queueing import Heading, ParsedRow, compose
 
 _MESSAGES_AT_ONCE: Final = 64
 _FIRST_INVALID: Final = 5
@@ -29,6 +29,8 @@ class EnqueueRequest:
         input_options: How to read it.
         address: The queue.
         rows_per_message: Rows in one message.
+        tenant: Whose users they are; None lets any worker take them.
+        operation: What is to be done; None leaves it to the workers.
         again: Whether the rows are to be called although they were published before.
         reason: Why it is done.
         signing_key: Signs the messages; None does not.
@@ -39,6 +41,8 @@ class EnqueueRequest:
     input_options: InputOptions
     address: QueueAddress
     rows_per_message: int
+    tenant: str | None
+    operation: str | None
     again: bool
     reason: str
     signing_key: bytes | None
@@ -86,7 +90,7 @@ async def enqueue(request: EnqueueRequest) -> Receipt:
         name = f"enqueue-{secrets.token_hex(4)}"
         async with contextlib.aclosing(open_queue(request.address, name)) as queue:
             with open_table(path, request.input_options) as table:
-                messages = _messages(request, receipt.batch_id, table.rows())
+                messages = _messages(request, receipt, table.rows())
                 while bodies := list(itertools.islice(messages, _MESSAGES_AT_ONCE)):
                     await queue.publish(bodies)
                     receipt.messages += len(bodies)
@@ -102,10 +106,13 @@ def _count(receipt: Receipt, row: InputRow) -> None:
         receipt.first_invalid.append((row.number, row.line, row.error_message))
 
 
-def _messages(request: EnqueueRequest, batch_id: str, rows: Iterator[InputRow]) -> Iterator[bytes]:
+def _messages(request: EnqueueRequest, receipt: Receipt, rows: Iterator[InputRow]) -> Iterator[bytes]:
+    heading = Heading(
+        receipt.batch_id, receipt.rows, request.reason, request.tenant or "", request.operation or ""
+    )
     good = (row for row in rows if not row.error_code)
     while block := list(itertools.islice(good, request.rows_per_message)):
         numbered = [
             ParsedRow(index=row.number, user_id=row.user_id, identifier_id=row.identifier_id) for row in block
         ]
-        yield compose(numbered, batch_id=batch_id, reason=request.reason, key=request.signing_key)
+        yield compose(numbered, heading, key=request.signing_key)

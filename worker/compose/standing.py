@@ -28,7 +28,7 @@ from worker.model import Outcome
 from worker.pacing import AsyncPacer
 from worker.pipeline import Pipeline
 from worker.ports import WorkQueue
-from worker.queueing import Desk, Terms
+from worker.queueing import Desk, Finder, Terms
 from worker.transport import AiohttpTransport, prime_malloc
 
 _LOOK_S: Final = 1.0
@@ -165,7 +165,7 @@ class _Worker:
         per_s = steering.rate.ceiling_per_s
         ahead = _MOST_ROWS if per_s is None else int(per_s * _AHEAD_S)
         terms = Terms(
-            worker=self._name,
+            finder=Finder(self._name, self._request.tenant.name, self._request.operation),
             until_empty=self._request.until_empty,
             most_rows=min(max(ahead, steering.concurrency * 2, _LEAST_ROWS), _MOST_ROWS),
             most_claims=1 if probing else None,

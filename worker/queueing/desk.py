@@ -19,7 +19,7 @@ from worker.guard import Halt
 from worker.model import FAILURES, Delivery, Finding, Outcome, Result, Row, Unfinished
 from worker.ports import WorkQueue
 from worker.protection import is_protected
-from worker.queueing.findings import dead_letter, encode_finding
+from worker.queueing.findings import Finder, dead_letter, encode_finding
 from worker.queueing.messages import Parsed, PoisonError, parse
 from worker.queueing.patience import Patience
 from worker.queueing.taken import Taken, batch_of, is_fenced
@@ -38,7 +38,7 @@ class Terms:
     """How a desk takes messages.
 
     Attributes:
-        worker: This worker's name, for the results.
+        finder: Who works, on what: the results say it, and messages for others are refused.
         until_empty: Whether the source is exhausted when the queue is empty; else it waits for more.
         most_rows: Rows to have at hand, in the calls and before them, at most.
         most_claims: Rows to hand out, after which the source is exhausted; None for no bound.
@@ -46,7 +46,7 @@ class Terms:
         grace_s: Seconds that a lost broker has to come back once the desk closes.
     """
 
-    worker: str
+    finder: Finder
     until_empty: bool
     most_rows: int
     most_claims: int | None = None
@@ -208,7 +208,10 @@ class Desk:
             reason = f"it was delivered {delivery.times} times, and no worker finished it"
         else:
             try:
-                return parse(delivery.body, key=self._terms.key)
+                finder = self._terms.finder
+                return parse(
+                    delivery.body, key=self._terms.key, tenant=finder.tenant, operation=finder.operation
+                )
             except PoisonError as error:
                 reason = str(error)
         letter = dead_letter(delivery, reason)
@@ -248,9 +251,9 @@ class Desk:
 
     def _file(self, result: Result) -> None:
         taken, index = self._places.pop(result.row.number)
-        taken.findings.append(
-            Finding(taken.batch, index, encode_finding(result, taken.batch, index, self._terms.worker))
-        )
+        batch = taken.batch
+        body = encode_finding(result, batch, index, taken.heading.batch_rows, self._terms.finder)
+        taken.findings.append(Finding(batch, index, body))
         taken.open -= 1
         self._counts[result.verdict.outcome] += 1
         self._change(taken)

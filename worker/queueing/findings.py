@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import Final
 
@@ -18,7 +19,10 @@ class FoundRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         batch: The batch, or the broker's name for the message.
         index: The row's number within it.
         worker: Who found it.
+        tenant: Whose user it is.
+        operation: What was done to it.
         sent: Whether a request of this delivery may have reached the server.
+        batch_rows: Rows of the whole batch, if its messages say so.
         maybe_sent: Whether an earlier delivery may have sent one already.
     """
 
@@ -32,6 +36,9 @@ class FoundRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     started_at: float
     finished_at: float
     worker: str
+    tenant: str
+    operation: str
+    batch_rows: int | None = None
     maybe_sent: bool = False
     status: int | None = None
     error_code: str = ""
@@ -65,7 +72,22 @@ decode_found: Final = msgspec.json.Decoder(FoundRow).decode
 decode_letter: Final = msgspec.json.Decoder(DeadLetter).decode
 
 
-def encode_finding(result: Result, batch: str, index: int, worker: str) -> bytes:
+@dataclasses.dataclass(frozen=True, slots=True)
+class Finder:
+    """Who finds outcomes, and what of.
+
+    Attributes:
+        worker: The worker's name.
+        tenant: Whose users it calls.
+        operation: What it does to rows.
+    """
+
+    worker: str
+    tenant: str
+    operation: str
+
+
+def encode_finding(result: Result, batch: str, index: int, batch_rows: int | None, finder: Finder) -> bytes:
     """Return the message that tells of `result`."""
     row, verdict = result.row, result.verdict
     return _encode(
@@ -79,7 +101,10 @@ def encode_finding(result: Result, batch: str, index: int, worker: str) -> bytes
             result.sent,
             result.started_at,
             result.finished_at,
-            worker,
+            finder.worker,
+            finder.tenant,
+            finder.operation,
+            batch_rows,
             row.maybe_sent,
             verdict.status,
             verdict.error_code,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import hmac
 from collections.abc import Sequence
@@ -42,9 +43,23 @@ class MessageRow(BaseModel):
 
 
 class _Envelope(BaseModel):
+    """What any message may say.
+
+    Attributes:
+        reason: Why it is done.
+        tenant: The tenant's domain that the rows are of; workers of another one refuse the message.
+        operation: What is to be done to the rows; workers that do something else refuse the message.
+        reply_to: Whose results the outcomes go to; empty for the queue's own.
+        traceparent: The producer's trace, as the W3C's Trace Context writes it.
+        signature: HMAC-SHA256 of the message, in hexadecimal.
+    """
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     reason: _Text = ""
+    tenant: _Text = ""
+    operation: _Text = ""
+    reply_to: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_-]{0,59})?$")] = ""
     traceparent: _Text = ""
     signature: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
 
@@ -62,14 +77,28 @@ class BatchMessage(_Envelope):
     Attributes:
         rows: The rows.
         batch_id: Names the batch: a row is known by it and by its number, in whichever message it comes.
+        batch_rows: Rows of the whole batch, over all its messages: until so many have an outcome it is not complete.
     """
 
     rows: Annotated[list[MessageRow], Field(min_length=1, max_length=MOST_ROWS)]
     batch_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,119}$")] | None = None
+    batch_rows: Annotated[int, Field(ge=1, le=_LAST_INDEX)] | None = None
 
 
 Message = BatchMessage | RowMessage
 _MESSAGE: Final[TypeAdapter[Message]] = TypeAdapter(Message)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Heading:
+    """What a message says of its rows as a whole; see `BatchMessage` for each word."""
+
+    batch_id: str | None = None
+    batch_rows: int | None = None
+    reason: str = ""
+    tenant: str = ""
+    operation: str = ""
+    reply_to: str = ""
 
 
 class ParsedRow(BaseModel):
@@ -86,24 +115,26 @@ class Parsed(BaseModel):
     """What a message asks for.
 
     Attributes:
-        batch_id: Its batch, or None.
+        heading: What it says of its rows as a whole.
         rows: The rows, each number once.
-        reason: Why, or empty.
+        traceparent: The producer's trace, or empty.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    batch_id: str | None
+    heading: Heading
     rows: list[ParsedRow]
-    reason: str
+    traceparent: str
 
 
-def parse(body: bytes, *, key: bytes | None = None) -> Parsed:
+def parse(body: bytes, *, key: bytes | None = None, tenant: str = "", operation: str = "") -> Parsed:
     """Return what a message asks for.
 
     Args:
         body: The message.
         key: Only messages that are signed with it count; None takes all.
+        tenant: Whose users are called here; a message that names another tenant is refused.
+        operation: What is done here; a message that asks for something else is refused.
 
     Raises:
         PoisonError: Nobody can work on it.
@@ -117,24 +148,22 @@ def parse(body: bytes, *, key: bytes | None = None) -> Parsed:
         raise PoisonError(_why(error)) from None
     if key is not None:
         _check_signature(message, key)
+    _check_place("tenant", message.tenant, tenant)
+    _check_place("operation", message.operation, operation)
     rows = _numbered(message)
     for row in rows:
         if fault := find_fault(row.user_id, row.identifier_id):
             raise PoisonError(f"row {row.index}: {fault.message}")
-    batch_id = message.batch_id if isinstance(message, BatchMessage) else None
-    return Parsed.model_construct(batch_id=batch_id, rows=rows, reason=message.reason)
+    return Parsed.model_construct(heading=_heading(message), rows=rows, traceparent=message.traceparent)
 
 
-def compose(
-    rows: Sequence[ParsedRow], *, batch_id: str | None = None, reason: str = "", key: bytes | None = None
-) -> bytes:
+def compose(rows: Sequence[ParsedRow], heading: Heading, *, key: bytes | None = None) -> bytes:
     """Return the message that asks for `rows`; signed where there is a key."""
     message = BatchMessage(
         rows=[
             MessageRow(user_id=row.user_id, identifier_id=row.identifier_id, row=row.index) for row in rows
         ],
-        batch_id=batch_id,
-        reason=reason,
+        **dataclasses.asdict(heading),
     )
     if key is not None:
         message = message.model_copy(update={"signature": sign(message, key)})
@@ -144,11 +173,13 @@ def compose(
 def sign(message: Message, key: bytes) -> str:
     """Return the message's signature: HMAC-SHA256 in hexadecimal, over these lines joined by line feeds.
 
-    `bulk-unverify-1`, the batch id or nothing, the reason or nothing, then for each row its number, user id and
-    identifier id, joined by tabs. No part can hold a line feed or a tab, so each text has one meaning.
+    `bulk-unverify-1`, then batch id, rows of the batch, reason, tenant, operation and reply_to, each of them or
+    nothing, then for each row its number, user id and identifier id, joined by tabs. No part can hold a line feed
+    or a tab, so each text has one meaning.
     """
-    batch_id = message.batch_id if isinstance(message, BatchMessage) else None
-    lines = [_SIGNED_FORM, batch_id or "", message.reason]
+    heading = _heading(message)
+    lines = [_SIGNED_FORM, heading.batch_id or "", str(heading.batch_rows or "")]
+    lines += [heading.reason, heading.tenant, heading.operation, heading.reply_to]
     lines += [f"{row.index}\t{row.user_id}\t{row.identifier_id}" for row in _numbered(message)]
     return hmac.new(key, "\n".join(lines).encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
 
@@ -156,6 +187,23 @@ def sign(message: Message, key: bytes) -> str:
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of a message."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | _MESSAGE.json_schema()
+
+
+def _heading(message: Message) -> Heading:
+    batch = message if isinstance(message, BatchMessage) else None
+    return Heading(
+        None if batch is None else batch.batch_id,
+        None if batch is None else batch.batch_rows,
+        message.reason,
+        message.tenant,
+        message.operation,
+        message.reply_to,
+    )
+
+
+def _check_place(what: str, wanted: str, here: str) -> None:
+    if wanted and here and wanted != here:
+        raise PoisonError(f"it is for the {what} {wanted}, and this worker's is {here}")
 
 
 def _check_signature(message: Message, key: bytes) -> None:

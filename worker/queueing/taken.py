@@ -18,6 +18,7 @@ class Taken:
     def __init__(self, delivery: Delivery, parsed: Parsed, rows: int) -> None:
         self.delivery = delivery
         self.batch = batch_of(delivery, parsed)
+        self.heading = parsed.heading
         self.fenced = is_fenced(parsed)
         self.open = rows
         self.findings: list[Finding] = []
@@ -27,14 +28,14 @@ class Taken:
         """Return what there is to record of it, which is handed over by that."""
         findings, self.findings = self.findings, []
         complete = not self.open and not self.given_back
-        return Settlement(self.delivery, findings, complete, self.fenced)
+        return Settlement(self.delivery, findings, complete, self.fenced, self.heading.reply_to)
 
 
 def batch_of(delivery: Delivery, parsed: Parsed) -> str:
     """Return the first half of the rows' names."""
-    return parsed.batch_id or delivery.name
+    return parsed.heading.batch_id or delivery.name
 
 
 def is_fenced(parsed: Parsed) -> bool:
     """Return whether a part of it may be known already: its batch came before, or another began the message."""
-    return parsed.batch_id is not None or len(parsed.rows) > 1
+    return parsed.heading.batch_id is not None or len(parsed.rows) > 1

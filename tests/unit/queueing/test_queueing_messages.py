@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.queueing import ParsedRow, compose, parse, schema
+from worker.queueing import Heading, ParsedRow, compose, parse, schema
 from worker.queueing.messages import MOST_BYTES, PoisonError
 
 KEY = b"0123456789abcdef"
 IDS = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=3, max_size=40).filter(
     lambda id_: not id_.isspace() and not id_.startswith("\ufeff")
 )
+HEADING = Heading("b", 3, "why", "tenant.example", "unverify-email", "run-1")
 ROWS = st.lists(st.tuples(IDS, IDS), min_size=1, max_size=20)
 
 
@@ -35,7 +36,7 @@ def test_one_row() -> None:
 def test_rows_of_a_batch_are_numbered_by_their_place_unless_they_say() -> None:
     body = b'{"batch_id": "b", "rows": [{"user_id": "u-1", "identifier_id": "i-1"},'
     body += b' {"user_id": "u-2", "identifier_id": "i-2", "row": 7}]}'
-    assert parse(body).batch_id == "b"
+    assert parse(body).heading.batch_id == "b"
     assert pairs(body) == [(0, "u-1", "i-1"), (7, "u-2", "i-2")]
 
 
@@ -91,12 +92,12 @@ def test_no_reason_shows_an_id() -> None:
 def test_what_is_composed_is_parsed_the_same(rows: list[tuple[str, str]]) -> None:
     numbered = [row(number * 3, *pair) for number, pair in enumerate(rows)]
     for key in (None, KEY):
-        parsed = parse(compose(numbered, batch_id="b", reason="why", key=key), key=key)
-        assert (parsed.rows, parsed.batch_id, parsed.reason) == (numbered, "b", "why")
+        parsed = parse(compose(numbered, HEADING, key=key), key=key)
+        assert (parsed.rows, parsed.heading) == (numbered, HEADING)
 
 
 def test_a_producer_in_another_language_signs_these_lines() -> None:
-    text = "bulk-unverify-1\nb\nT-1\n4\tu-1\ti-1"
+    text = "bulk-unverify-1\nb\n\nT-1\n\n\n\n4\tu-1\ti-1"
     signature = hmac.new(KEY, text.encode(), hashlib.sha256).hexdigest()
     message = {
         "batch_id": "b",
@@ -104,19 +105,23 @@ def test_a_producer_in_another_language_signs_these_lines() -> None:
         "rows": [{"user_id": "u-1", "identifier_id": "i-1", "row": 4}],
     }
     body = json.dumps(message | {"signature": signature}).encode()
-    assert parse(body, key=KEY).batch_id == "b"
+    assert parse(body, key=KEY).heading.batch_id == "b"
 
 
 def test_the_unsigned_is_refused_where_signatures_are_asked_for() -> None:
     with pytest.raises(PoisonError, match="not signed"):
-        parse(compose([row(0)]), key=KEY)
+        parse(compose([row(0)], Heading()), key=KEY)
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"batch_id": "c"},
+        {"batch_rows": 4},
         {"reason": "other"},
+        {"tenant": "other.example"},
+        {"operation": "verify-email"},
+        {"reply_to": "others"},
         {"rows": [{"user_id": "u-2", "identifier_id": "i-1", "row": 0}]},
         {"rows": [{"user_id": "u-1", "identifier_id": "i-2", "row": 0}]},
         {"rows": [{"user_id": "u-1", "identifier_id": "i-1", "row": 1}]},
@@ -124,15 +129,28 @@ def test_the_unsigned_is_refused_where_signatures_are_asked_for() -> None:
     ],
 )
 def test_whatever_is_changed_breaks_the_signature(change: dict[str, object]) -> None:
-    message = json.loads(compose([row(0)], batch_id="b", reason="why", key=KEY))
+    message = json.loads(compose([row(0)], HEADING, key=KEY))
     assert parse(json.dumps(message).encode(), key=KEY)
     with pytest.raises(PoisonError, match="signature is not"):
         parse(json.dumps(message | change).encode(), key=KEY)
 
 
+def test_rows_of_another_tenant_or_for_something_else_are_refused() -> None:
+    body = compose([row(0)], HEADING)
+    assert parse(body, tenant="tenant.example", operation="unverify-email").rows == [row(0)]
+    with pytest.raises(
+        PoisonError, match="tenant tenant[.]example, and this worker"
+    ):
+        parse(body, tenant="other.example", operation="unverify-email")
+    with pytest.raises(
+        PoisonError, match="operation unverify-email, and this worker"
+    ):
+        parse(body, tenant="tenant.example", operation="verify-email")
+
+
 def test_another_key_signs_otherwise() -> None:
     with pytest.raises(PoisonError, match="signature is not"):
-        parse(compose([row(0)], key=KEY), key=b"another key, as long")
+        parse(compose([row(0)], Heading(), key=KEY), key=b"another key, as long")
 
 
 def test_the_schema_is_one_of_both_forms() -> None:
