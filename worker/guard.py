@@ -28,6 +28,8 @@ class HaltKind(enum.StrEnum):
     ANSWER = "answer"
     STREAK = "streak"
     FAILURES = "failures"
+    SILENCE = "silence"
+    """Rows went to a queue's workers again and again, and no outcome came back."""
     CONFIGURATION = "configuration"
     """Host, certificate or proxy: found before the first answer of a session, so nothing was done."""
 

@@ -65,19 +65,27 @@ class Fleet:
     def work(self, *words: str) -> subprocess.Popen[str]:
         return self.start("work", "--lease", "1s", "--rate", "400/s", "--json", *words)
 
-    def batch(self, rows: int = ROWS, *, rows_per_message: int = 7) -> list[tuple[str, str]]:
-        """Publish a batch of the sandbox's people, and return its pairs."""
+    def file(self, rows: int = ROWS, *staged: str) -> list[tuple[str, str]]:
+        """Write `batch.csv` with so many of the sandbox's people, and return its pairs."""
         path = self.folder / "batch.csv"
         command = [sys.executable, "-m", "worker", "sandbox", "--users", str(self.tenant.users)]
-        subprocess.run(
-            [*command, "--write-only", "--write-csv", str(path), "--rows", str(rows)],
-            check=True,
-            capture_output=True,
-        )
-        _, out, err = self.call("enqueue", str(path), "--rows-per-message", str(rows_per_message), "--json")
-        assert json.loads(out)["messages"] > 0, err
+        command += ["--write-only", "--write-csv", str(path), "--rows", str(rows), *staged]
+        subprocess.run(command, check=True, capture_output=True)
         with path.open(newline="") as file:
             return [(row["user_id"], row["identifier_id"]) for row in csv.DictReader(file)]
+
+    def batch(self, rows: int = ROWS, *, rows_per_message: int = 7) -> list[tuple[str, str]]:
+        """Publish a batch of the sandbox's people, and return its pairs."""
+        pairs = self.file(rows)
+        words = ["enqueue", "batch.csv", "--rows-per-message", str(rows_per_message), "--json"]
+        _, out, err = self.call(*words)
+        assert json.loads(out)["messages"] > 0, err
+        return pairs
+
+    def via(self, *words: str) -> subprocess.Popen[str]:
+        """Begin to run `batch.csv` by the workers."""
+        flags = ["--via", "queue", "--yes", "--json", "--lease", "1s", "--rows-per-message", "7"]
+        return self.start("run", "batch.csv", *flags, *words)
 
     def depth(self) -> Depth:
         async def look(queue: WorkQueue) -> Depth:
@@ -98,6 +106,12 @@ class Fleet:
         return collections.Counter(
             {(each["user_id"], each["identifier_id"]): each["requests"] for each in pairs}
         )
+
+    def wait_for_messages(self, least: int) -> None:
+        deadline = time.monotonic() + 60
+        while (depth := self.depth()).waiting < least:
+            assert time.monotonic() < deadline, f"there are {depth} and no more"
+            time.sleep(0.05)
 
     def wait_for_calls(self, least: int) -> None:
         deadline = time.monotonic() + 60

@@ -75,6 +75,7 @@ def run(
     again: flags.Again = False,
     dry_run: flags.DryRun = False,
     steering: flags.Steering,
+    fleet: flags.Fleet,
     runs: flags.Runs = DEFAULT_RUNS,
     yes: flags.Yes = False,
     as_json: flags.Json = False,
@@ -85,6 +86,7 @@ def run(
     from worker.connection import load_tenant
 
     chosen, settings, options = load_tenant(tenant), given.settings(steering), given.input_options(reading)
+    via = given.via(fleet, steering)
     folder = None if again else find_run(runs, target)
     if folder is not None:
         check_selection(folder, operation, options)
@@ -101,7 +103,19 @@ def run(
             called_at_once=not dry_run,
         )
         folder = plan_run(request)
-    carry_out(CarryOut(folder, chosen, settings, frozenset(), yes=yes, as_json=as_json, dry_run=dry_run))
+    carry_out(
+        CarryOut(
+            folder,
+            chosen,
+            settings,
+            frozenset(),
+            yes=yes,
+            as_json=as_json,
+            dry_run=dry_run,
+            via=via,
+            recall=fleet.recall,
+        )
+    )
 
 
 @grouped
@@ -113,6 +127,7 @@ def retry(
     ] = None,
     tenant: flags.Tenant = None,
     steering: flags.Steering,
+    fleet: flags.Fleet,
     runs: flags.Runs = DEFAULT_RUNS,
     yes: flags.Yes = False,
     as_json: flags.Json = False,
@@ -125,10 +140,20 @@ def retry(
     from worker.model import FAILURES, RETRYABLE
 
     retake = RETRYABLE if only is None else parse_outcomes(only, allowed=FAILURES, flag="--only")
-    settings = given.settings(steering)
+    settings, via = given.settings(steering), given.via(fleet, steering)
     folder = RunFolder.open(runs, name)
     carry_out(
-        CarryOut(folder, load_tenant(tenant), settings, retake, yes=yes, as_json=as_json, dry_run=False)
+        CarryOut(
+            folder,
+            load_tenant(tenant),
+            settings,
+            retake,
+            yes=yes,
+            as_json=as_json,
+            dry_run=False,
+            via=via,
+            recall=fleet.recall,
+        )
     )
 
 

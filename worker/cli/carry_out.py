@@ -20,6 +20,7 @@ from worker.ledger import facts
 from worker.model import Outcome, RunState
 
 if TYPE_CHECKING:
+    from worker.compose.engine import Via
     from worker.connection import Tenant
     from worker.ledger import RunFolder
 
@@ -36,6 +37,8 @@ class CarryOut:
         yes: Do not ask.
         as_json: Print the summary as JSON, and nothing else on standard output.
         dry_run: Show what would be called, send nothing.
+        via: The queue whose workers call; None to call from here.
+        recall: Whether rows that are with a queue's workers are called by others, too.
     """
 
     folder: RunFolder
@@ -45,6 +48,8 @@ class CarryOut:
     yes: bool
     as_json: bool
     dry_run: bool
+    via: Via | None = None
+    recall: bool = False
 
 
 def carry_out(order: CarryOut) -> None:
@@ -57,13 +62,16 @@ def carry_out(order: CarryOut) -> None:
     if _is_done(order):
         _conclude(order, last_report(order.folder, accept=order.steering.accept))
     amend(order.folder, order.steering, show.say)
-    show.plan(order.folder, order.steering.rate, order.steering.deadline_s, retake=order.retake)
+    rate = order.steering.rate if order.via is None else None
+    show.plan(order.folder, rate, order.steering.deadline_s, retake=order.retake)
+    if order.via is not None:
+        show.say(f"Called by  the workers of {order.via.address}, at their rate")
     if order.dry_run:
         calls = show.first_calls(order.folder, order.tenant)
         if order.as_json:
             show.say_json(show.plan_object(order.folder) | {"first_calls": calls})
         raise SystemExit(0)
-    key = load_key()
+    key = load_key() if order.via is None else None
     _confirm(order)
     request = SessionRequest(
         folder=order.folder,
@@ -73,6 +81,8 @@ def carry_out(order: CarryOut) -> None:
         retake=order.retake,
         present=presenter(sys.stderr),
         say=show.say,
+        via=order.via,
+        recall=order.recall,
     )
     try:
         summary = asyncio.run(run_session(request))

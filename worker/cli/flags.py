@@ -78,6 +78,31 @@ ShareTenant = Annotated[
     typer.Option("--share-tenant", help="Allow another run on this tenant at once; each keeps its own rate."),
 ]
 Reason = Annotated[str, typer.Option("--reason", help="Why this is done (a ticket); kept as evidence.")]
+ViaQueue = Annotated[
+    str | None,
+    typer.Option(
+        "--via",
+        metavar="URL",
+        help="Have the workers of this queue call; `queue` for the one in BULK_UNVERIFY_QUEUE, with its password.",
+    ),
+]
+SigningKey = Annotated[
+    Path | None, typer.Option("--signing-key", help="File of the key that signs messages (HMAC-SHA256).")
+]
+RowsPerMessage = Annotated[
+    int, typer.Option("--rows-per-message", min=1, max=1000, help="Rows in one message.")
+]
+Lease = Annotated[
+    str,
+    typer.Option("--lease", help="Silence after which a worker's messages go to others; the same for all."),
+]
+Recall = Annotated[
+    bool,
+    typer.Option(
+        "--recall",
+        help="Have rows called by others that are with a queue's workers; what these did may be done twice.",
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask. Required where there is no terminal.")]
 Json = Annotated[
     bool, typer.Option("--json", help="Print the summary as one JSON object on standard output.")
@@ -116,3 +141,14 @@ class Steering:
     exclude: Exclude = None
     share_tenant: ShareTenant = False
     reason: Reason = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """Who calls: this process, or the workers of a queue."""
+
+    via: ViaQueue = None
+    signing_key: SigningKey = None
+    rows_per_message: RowsPerMessage = 100
+    lease: Lease = "30s"
+    recall: Recall = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,19 +12,14 @@ from worker.cli.grouped import grouped
 from worker.hints import DEFAULT_OPERATION, DEFAULT_RUNS
 
 if TYPE_CHECKING:
-    from worker.brokers import QueueAddress
     from worker.queueing import DeadLetter
 
-_QUEUE = "BULK_UNVERIFY_QUEUE"
 _Queue = Annotated[
     str | None,
     typer.Option(
         "--queue",
-        help=f"redis://HOST/0?stream=NAME or amqp://HOST/NAME; otherwise {_QUEUE}, where it may hold a password.",
+        help=f"redis://HOST/0?stream=NAME or amqp://HOST/NAME; otherwise {given.QUEUE}, which may hold a password.",
     ),
-]
-_SigningKey = Annotated[
-    Path | None, typer.Option("--signing-key", help="File of the key that signs messages (HMAC-SHA256).")
 ]
 
 
@@ -42,11 +36,9 @@ def enqueue(
         str | None, typer.Option("--operation", help="Workers that do something else refuse the rows.")
     ] = None,
     reading: flags.Reading,
-    rows_per_message: Annotated[
-        int, typer.Option("--rows-per-message", min=1, max=1000, help="Rows in one message.")
-    ] = 100,
+    rows_per_message: flags.RowsPerMessage = 100,
     reason: flags.Reason = "",
-    signing_key: _SigningKey = None,
+    signing_key: flags.SigningKey = None,
     again: Annotated[
         bool, typer.Option("--again", help="Have the rows called, although they were published before.")
     ] = False,
@@ -65,7 +57,7 @@ def enqueue(
     request = EnqueueRequest(
         Path(file),
         given.input_options(reading),
-        _address(queue),
+        given.address(queue),
         rows_per_message,
         None if tenant is None else load_tenant(tenant).name,
         operation,
@@ -100,10 +92,7 @@ def work(
         ),
     ] = 1,
     until_empty: Annotated[bool, typer.Option("--until-empty", help="End when the queue is empty.")] = False,
-    lease: Annotated[
-        str,
-        typer.Option("--lease", help="A worker that is silent for this long loses its messages to others."),
-    ] = "30s",
+    lease: flags.Lease = "30s",
     probe_every: Annotated[
         str, typer.Option("--probe-every", help="After a halt, one row is tried this often.")
     ] = "1m",
@@ -126,7 +115,7 @@ def work(
 
     chosen = given.settings(steering)
     request = WorkRequest(
-        _address(queue),
+        given.address(queue),
         load_tenant(tenant),
         load_key,
         operation or DEFAULT_OPERATION,
@@ -167,29 +156,7 @@ def dead_letters(
         if not as_json:
             show.say(f"{letter.message}  delivered {letter.times} times  {letter.reason}")
 
-    back = asyncio.run(exhume(_address(queue), tell, requeue=requeue, limit=limit))
+    back = asyncio.run(exhume(given.address(queue), tell, requeue=requeue, limit=limit))
     show.say(f"{len(told):,} dead letters{f', {back:,} put back into the queue' if requeue else ''}.")
     if as_json:
         show.say_json({"dead_letters": told, "requeued": back})
-
-
-def _address(given: str | None) -> QueueAddress:
-    """Return the queue's address; a password in an argument would be visible to everybody.
-
-    Raises:
-        UsageError: There is none, or it holds a password.
-    """
-    from worker.brokers import QueueAddress
-    from worker.errors import UsageError
-
-    if given is None:
-        given = os.environ.get(_QUEUE, "")
-        if not given:
-            raise UsageError(f"Which queue? Give --queue or set {_QUEUE}.")
-        return QueueAddress.parse(given)
-    address = QueueAddress.parse(given)
-    if address.has_password:
-        raise UsageError(
-            f"--queue holds a password, which everybody can see: set {_QUEUE} to that URL instead."
-        )
-    return address

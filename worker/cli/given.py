@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Final
 
 from worker.cli import flags
+from worker.cli.grouped import as_words
 
 if TYPE_CHECKING:
+    from worker.brokers import QueueAddress
+    from worker.compose.engine import Via
     from worker.compose.options import Steering
     from worker.intake import InputOptions
+
+QUEUE: Final = "BULK_UNVERIFY_QUEUE"
 
 
 def input_options(reading: flags.Reading) -> InputOptions:
@@ -58,3 +64,54 @@ def settings(given: flags.Steering) -> Steering:
         share_tenant=given.share_tenant,
         reason=given.reason,
     )
+
+
+def address(given: str | None, flag: str = "--queue") -> QueueAddress:
+    """Return a queue's address; a password in an argument would be visible to everybody.
+
+    Raises:
+        UsageError: There is none, or it holds a password.
+    """
+    from worker.brokers import QueueAddress
+    from worker.errors import UsageError
+
+    if given is None:
+        given = os.environ.get(QUEUE, "")
+        if not given:
+            raise UsageError(f"Which queue? Give {flag} or set {QUEUE}.")
+        return QueueAddress.parse(given)
+    found = QueueAddress.parse(given)
+    if found.has_password:
+        raise UsageError(
+            f"{flag} holds a password, which everybody can see: set {QUEUE} to that URL instead"
+            f"{' and give --via queue' if flag == '--via' else ''}."
+        )
+    return found
+
+
+def via(fleet: flags.Fleet, steering: flags.Steering) -> Via | None:
+    """Return the queue whose workers are to call, or None to call from here.
+
+    Raises:
+        UsageError: Something was given that has no meaning there.
+    """
+    from worker.compose.engine import Via
+    from worker.compose.options import NOT_THE_CALLERS
+    from worker.compose.standing import read_signing_key
+    from worker.errors import UsageError
+    from worker.units import parse_duration_s
+
+    if fleet.via is None:
+        if fleet.signing_key is not None:
+            raise UsageError("--signing-key signs messages: it goes with --via.")
+        return None
+    theirs = [word for word in as_words(steering) if word.startswith("--")]
+    theirs = [word for word in theirs if word[2:].replace("-", "_") not in NOT_THE_CALLERS]
+    if theirs:
+        raise UsageError(
+            f"With --via the workers call, each as it was started: {' and '.join(theirs)} would change nothing. Leave"
+            " it out here, and give it to `bulk-unverify work`."
+        )
+    queue = address(None if fleet.via == "queue" else fleet.via, "--via")
+    key = read_signing_key(fleet.signing_key)
+    return Via(queue, key, fleet.rows_per_message, parse_duration_s(fleet.lease))

@@ -85,7 +85,4 @@ def _left(view: View) -> str:
 
 
 def _pace(view: View) -> str:
-    if view.pace is None:
-        return "starting"
-    rate = "unlimited" if view.pace.rate_per_s is None else f"at most {view.pace.rate_per_s:.4g}/s"
-    return f"{rate} ({view.pace.why}), {view.pace.in_flight} in flight"
+    return "starting" if view.pace is None else view.pace.text

@@ -45,11 +45,15 @@ def say_json(value: dict[str, object]) -> None:
 
 
 def plan(
-    folder: RunFolder, rate: RatePlan, deadline_s: float | None, *, retake: frozenset[Outcome] = frozenset()
+    folder: RunFolder,
+    rate: RatePlan | None,
+    deadline_s: float | None,
+    *,
+    retake: frozenset[Outcome] = frozenset(),
 ) -> None:
     """Show what a run will do: rows, users, duplicates, invalid ones, excluded ones, how long it takes.
 
-    Rows with an outcome of `retake` are to be called again.
+    Rows with an outcome of `retake` are to be called again. Without a rate, others call.
     """
     planned, known = folder.plan_summary(), facts(folder)
     outcomes = foreseen(folder)
@@ -73,7 +77,8 @@ def plan(
         say(
             f"Warning    {planned.edge_whitespace:,} rows hold an id with white space at its edge, sent as is"
         )
-    say(f"Rate       {rate}; {_expected(calls, rate, deadline_s)}")
+    if rate is not None:
+        say(f"Rate       {rate}; {_expected(calls, rate, deadline_s)}")
 
 
 def first_invalid(rows: Iterable[tuple[int, int, str]]) -> None:

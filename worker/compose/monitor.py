@@ -13,19 +13,11 @@ _WINDOW_S: Final = 10.0
 
 
 class Pace(Protocol):
-    """What the pacer tells of itself, for people."""
+    """What a session tells of its pace."""
 
     @property
-    def rate_per_s(self) -> float | None:
-        """The rate in force, or None for unlimited."""
-
-    @property
-    def why(self) -> str:
-        """Why the rate is what it is, in a few words."""
-
-    @property
-    def in_flight(self) -> int:
-        """Calls in flight."""
+    def text(self) -> str:
+        """How fast it goes and why, in a line."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,7 +31,7 @@ class View:
         outcomes: Rows by outcome, pending included; sums to `rows`.
         rows_per_s: Rows finished a second over the last ten seconds.
         eta_s: Seconds until the last pending row at that pace, or None if nothing moves.
-        pace: The rate in force and why, or None before the first call.
+        pace: How fast it goes and why, or None before the first call.
     """
 
     run_id: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -11,6 +11,16 @@ from worker.errors import UsageError
 from worker.model import Outcome
 from worker.pacing.plan import RatePlan
 from worker.units import format_duration
+
+NOT_THE_CALLERS: Final = (
+    "max_failures",
+    "accept",
+    "outage_patience",
+    "deadline",
+    "exclude",
+    "reason",
+)
+"""What steers a run though others call its rows; all else is theirs."""
 
 
 class Steering(BaseModel):
@@ -48,10 +58,13 @@ class Steering(BaseModel):
     share_tenant: bool = False
     reason: str = ""
 
-    def as_text(self) -> dict[str, str]:
-        """Return the settings by name, for the ledger's record of the session."""
+    def as_text(self, via: str = "") -> dict[str, str]:
+        """Return the settings by name, for the ledger's record of a session.
+
+        Of one whose rows the workers of the queue `via` call, those that are not the workers' own.
+        """
         deadline = "none" if self.deadline_s is None else format_duration(self.deadline_s)
-        return {
+        settings = {
             "rate": str(self.rate),
             "concurrency": str(self.concurrency),
             "attempts": str(self.attempts),
@@ -65,6 +78,7 @@ class Steering(BaseModel):
             "share_tenant": str(self.share_tenant).lower(),
             "reason": self.reason,
         }
+        return {name: settings[name] for name in NOT_THE_CALLERS} | {"via": via} if via else settings
 
 
 def steering(**values: object) -> Steering:

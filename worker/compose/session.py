@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from worker import logs
-from worker.compose.assembly import make_pipeline, make_transport
+from worker.compose.engine import Engine, Via, calling_by_workers, calling_here
 from worker.compose.monitor import Monitor
 from worker.compose.options import Steering
 from worker.compose.planning import check_tenant, operator
@@ -20,13 +20,10 @@ from worker.compose.reporting import report
 from worker.compose.stopping import Stop, StopRequest, heed_signals
 from worker.compose.watch import Bounds, ProtectedLists, Watch
 from worker.connection import ApiKey, Tenant
-from worker.errors import BulkUnverifyError, ConfigurationError, LedgerError
+from worker.errors import BulkUnverifyError, ConfigurationError, LedgerError, UsageError
 from worker.guard import Halt, HaltKind
-from worker.ledger import RunFolder, RunLedger, facts, take_commands, tenant_lock
+from worker.ledger import PUBLISHED_TO, RunFolder, RunLedger, facts, take_commands, tenant_lock
 from worker.model import Outcome, RunState
-from worker.pacing import AsyncPacer
-from worker.pipeline import Pipeline
-from worker.transport import AiohttpTransport, prime_malloc
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -36,20 +33,24 @@ class SessionRequest:
     Attributes:
         folder: The planned run.
         tenant: Must be the one that the run was planned for.
-        key: The tenant's key.
+        key: The tenant's key; None where others call.
         steering: How to go about it.
         retake: Outcomes that go again first (`retry`); empty to carry on with what is pending.
         present: Shows the monitor until it is cancelled.
         say: Tells the person one line.
+        via: The queue whose workers call; None to call from here.
+        recall: Whether rows that are with a queue's workers are called by others, too.
     """
 
     folder: RunFolder
     tenant: Tenant
-    key: ApiKey
+    key: ApiKey | None
     steering: Steering
     retake: frozenset[Outcome]
     present: Callable[[Monitor], Coroutine[Any, Any, None]]
     say: Callable[[str], None]
+    via: Via | None = None
+    recall: bool = False
 
 
 async def run_session(request: SessionRequest) -> dict[str, object]:
@@ -58,11 +59,12 @@ async def run_session(request: SessionRequest) -> dict[str, object]:
     Raises:
         RunBusyError: Another process owns the run, or calls this tenant.
         ConfigurationError: The host or its certificate is wrong; nothing was sent.
+        UsageError: Rows of the run are with the workers of a queue, and others were to call them.
+        BrokerError: The queue cannot be reached.
         LedgerError: Outcomes could not be recorded; run again to resume.
     """
     folder = request.folder
     check_tenant(folder, request.tenant)
-    prime_malloc()
     began_ns = time.time_ns()
     with folder.lock():
         for command in take_commands(folder.inbox, before_ns=began_ns):
@@ -75,24 +77,39 @@ async def _work(request: SessionRequest) -> None:
     folder, steering = request.folder, request.steering
     protected = ProtectedLists(folder.protected_lists())
     ids = protected.load()  # before anything is taken back: a list that cannot be read changes nothing
-    with (
-        tenant_lock(request.tenant.name, run_id=folder.run_id, share=steering.share_tenant),
-        logs.configure(folder.log, key=request.key.reveal()) as log,
-    ):
+    via = "" if request.via is None else str(request.via.address)
+    with contextlib.ExitStack() as held:
+        if not via:  # else it is not this machine that calls
+            share = steering.share_tenant
+            held.enter_context(tenant_lock(request.tenant.name, run_id=folder.run_id, share=share))
+        key = "" if request.key is None else request.key.reveal()
+        log = held.enter_context(logs.configure(folder.log, key=key))
         async with contextlib.aclosing(await RunLedger.open(folder)) as ledger:
+            _refuse_twice(folder, len(await ledger.published()), via, recall=request.recall)
             await ledger.protect(ids)
-            settings = steering.as_text() | {"exclude": protected.names}
-            number = await ledger.begin_session(operator(), settings, retake=request.retake)
+            settings = steering.as_text(via) | {"exclude": protected.names}
+            number = await ledger.begin_session(operator(), settings, retake=request.retake, publishes_to=via)
             monitor = Monitor(folder.run_id, request.tenant.name, facts(folder).outcomes, time.monotonic)
             ledger.on_commit = monitor.committed
             log.info("session_started", run_id=folder.run_id, session=number, **settings)
-            session = _Session(request, ledger, monitor, protected, log)
+            session = _Session(request, ledger, number, monitor, protected, log)
             try:
                 await session.work()
             except BaseException as error:  # noqa: BLE001 - whatever ended it, and it goes on as it was
                 cause = _cause(error)
                 await session.end_broken(cause)
                 raise cause from None
+
+
+def _refuse_twice(folder: RunFolder, published: int, via: str, *, recall: bool) -> None:
+    """Refuse that rows are called by others than those who have them already."""
+    holder = folder.meta().get(PUBLISHED_TO, "")
+    if published and via != holder and not recall:
+        raise UsageError(
+            f"{published:,} rows of run {folder.run_id} are with the workers of {holder}. Give --via with that queue:"
+            " it takes their outcomes and goes on. If those workers are gone for good, add --recall: what they did"
+            " and nobody recorded is called a second time."
+        )
 
 
 def _cause(error: BaseException) -> BaseException:
@@ -110,24 +127,26 @@ class _Session:
 
     request: SessionRequest
     ledger: RunLedger
+    number: int
     monitor: Monitor
     protected: ProtectedLists
     log: structlog.typing.FilteringBoundLogger
 
     async def work(self) -> None:
-        """Run the pipeline to its end and record how the session ended."""
+        """Run the engine to its end and record how the session ended."""
         steering = self.request.steering
-        pacer = AsyncPacer(steering.rate, concurrency=steering.concurrency)
-        pacer.hold(self.request.folder.cool_down_until() - time.time())
-        self.monitor.pace = pacer.status
-        async with make_transport(self.request.tenant, self.request.key, steering, pacer) as transport:
-            pipeline = self._pipeline(pacer, transport)
-            stopping = StopRequest(pipeline.stop)
+        async with self._engine() as engine:
+            self.monitor.pace = engine.status
+            stopping = StopRequest(engine.stop)
             bounds = Bounds(steering.deadline_s, steering.outage_patience_s)
-            watch = Watch(self.request.folder, self.ledger, pacer, stopping, bounds, self.protected, self.log)
+            watch = Watch(
+                self.request.folder, self.ledger, engine, stopping, bounds, self.protected, self.log
+            )
             with heed_signals(stopping, self.request.say):
-                await _beside(pipeline.run(), watch.run(), self._show())
-        await self._end(pipeline, stopping.stop, pacer.cool_down_s)
+                await _beside(engine.run(), watch.run(), self._show())
+        if engine.left_behind:
+            self.request.say(engine.left_behind)
+        await self._end(engine, stopping.stop)
 
     async def end_broken(self, error: BaseException) -> None:
         """Record that the session ended by an error, as far as the ledger still can.
@@ -146,24 +165,28 @@ class _Session:
         except Exception:
             self.log.exception("not_shown_any_more")
 
-    def _pipeline(self, pacer: AsyncPacer, transport: AiohttpTransport) -> Pipeline:
-        request = self.request
-        operation = request.folder.binding().operation
-        return make_pipeline(self.ledger, operation, transport, pacer, request.steering, self._take_back)
+    def _engine(self) -> contextlib.AbstractAsyncContextManager[Engine]:
+        request, folder, steering = self.request, self.request.folder, self.request.steering
+        if request.via is not None:
+            return calling_by_workers(
+                folder, self.ledger, self.number, request.via, steering, self.log, self._take_back
+            )
+        assert request.key is not None
+        return calling_here(folder, self.ledger, request.tenant, request.key, steering, self._take_back)
 
     def _take_back(self, halt: Halt) -> None:
         """Put the evidence of a wrong run back to pending (promise 6)."""
         self.ledger.take_back(halt.evidence, why=halt.reason, http_status=halt.evidence_status)
 
-    async def _end(self, pipeline: Pipeline, stop: Stop | None, cool_down_s: float) -> None:
-        halt = pipeline.halt
+    async def _end(self, engine: Engine, stop: Stop | None) -> None:
+        halt = engine.halt
         if halt is not None:
             self._take_back(halt)  # what calls in flight added to it
             stop = Stop(RunState.HALTED, halt.reason)
         pending = facts(self.request.folder).outcomes[Outcome.PENDING]
         if stop is None or pending == 0:
             stop = Stop(RunState.FINISHED, "")
-        await self.ledger.end_session(stop.state, stop.reason, cool_down_s)
+        await self.ledger.end_session(stop.state, stop.reason, engine.cool_down_s)
         self.log.info("session_ended", state=str(stop.state), reason=stop.reason, pending=pending)
         if halt is not None and halt.kind is HaltKind.CONFIGURATION:
             raise ConfigurationError(halt.reason)

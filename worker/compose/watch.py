@@ -1,4 +1,4 @@
-"""What can end or steer a session from outside its rows: the inbox, the deadline, an outage that lasts."""
+"""What can end or steer a session from outside its rows: the inbox, the deadline, a silence that lasts."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import Final
 
 import structlog
 
+from worker.compose.engine import Engine
 from worker.compose.stopping import Stop, StopRequest
 from worker.errors import BulkUnverifyError, UsageError
 from worker.intake import load_protected
 from worker.ledger import Command, RunFolder, RunLedger, take_commands
 from worker.model import RunState
-from worker.pacing import AsyncPacer, parse_rate
+from worker.pacing import parse_rate
 from worker.units import format_duration
 
 _EVERY_S: Final = 0.25
@@ -28,7 +29,7 @@ class Bounds:
 
     Attributes:
         deadline_s: Seconds from its start, or None.
-        outage_patience_s: Seconds that an outage may last.
+        outage_patience_s: Seconds that nobody may answer.
     """
 
     deadline_s: float | None
@@ -76,7 +77,7 @@ class Watch:
     Args:
         folder: The run, whose inbox is read.
         ledger: Where applied commands are recorded.
-        pacer: What pause, continue and rate act on.
+        engine: What pause, continue and rate act on, and what may be silent.
         request: Asked to stop the session.
         bounds: How long it may take.
         protected: The protected lists.
@@ -88,7 +89,7 @@ class Watch:
         self,
         folder: RunFolder,
         ledger: RunLedger,
-        pacer: AsyncPacer,
+        engine: Engine,
         request: StopRequest,
         bounds: Bounds,
         protected: ProtectedLists,
@@ -97,7 +98,7 @@ class Watch:
     ) -> None:
         self._folder = folder
         self._ledger = ledger
-        self._pacer = pacer
+        self._engine = engine
         self._request = request
         self._bounds = bounds
         self._protected = protected
@@ -120,11 +121,11 @@ class Watch:
             await self._apply(command)
         now = self._clock()
         deadline_s, patience_s = self._bounds.deadline_s, self._bounds.outage_patience_s
-        since = self._pacer.outage_since
+        silence = self._engine.silence
         if deadline_s is not None and now - self._began >= deadline_s:
             self._halt(f"the deadline of {format_duration(deadline_s)} was reached")
-        elif since is not None and now - since >= patience_s:
-            self._halt(f"the tenant did not answer for {format_duration(patience_s)} (an outage)")
+        elif silence is not None and now - silence[0] >= patience_s:
+            self._halt(silence[1].format(time=format_duration(patience_s)))
         if self._protected.changed():
             await self._protect()
 
@@ -146,18 +147,21 @@ class Watch:
         except UsageError as error:  # whoever left it by hand does not end the session with it
             self._log.warning("not_steered", command=str(command), error=str(error))
             return
+        if rate is not None and not self._engine.keeps_rate:
+            self._log.warning("not_steered", command=str(command), error="the queue's workers keep the rate")
+            return
         await self._ledger.note_command(str(command))
         self._log.info("steered", command=str(command))
         match command.name:
             case "pause":
-                self._pacer.pause()
+                self._engine.pause()
             case "continue":
-                self._pacer.resume()
+                self._engine.resume()
             case "cancel":
                 self._request.ask(Stop(RunState.CANCELLED, "cancelled from another shell"))
             case "rate":
                 assert rate is not None
-                self._pacer.set_rate(rate)
+                self._engine.set_rate(rate)
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

@@ -9,8 +9,10 @@ from worker.ledger.inbox import take as take_commands
 from worker.ledger.ledger import RunLedger
 from worker.ledger.locks import FileLock, tenant_lock
 from worker.ledger.planning import PlanDraft, remove_stale_drafts
+from worker.ledger.schema import PUBLISHED_TO
 
 __all__ = [
+    "PUBLISHED_TO",
     "Binding",
     "Command",
     "FileLock",

@@ -77,7 +77,12 @@ class RunLedger:
         return cls(LedgerWriter(connection, folder.ledger), protected, wall, monotonic)
 
     async def begin_session(
-        self, operator: str, settings: Mapping[str, str], *, retake: frozenset[Outcome] = frozenset()
+        self,
+        operator: str,
+        settings: Mapping[str, str],
+        *,
+        retake: frozenset[Outcome] = frozenset(),
+        publishes_to: str = "",
     ) -> int:
         """Begin a session and return its number; what a killed one left in flight may have been sent.
 
@@ -85,15 +90,36 @@ class RunLedger:
             operator: Who begins it, `user@host`.
             settings: What steers it, for the record.
             retake: Rows of these outcomes, of any session, go again: pending by the same commit that says why.
+            publishes_to: The queue whose workers call the rows in this session; what went to them in an earlier one
+                stays with them. Empty if it calls by itself: then that comes back, and may have been called.
 
         Raises:
             LedgerError: The ledger is broken.
         """
         now = self._wall()
         self._session = await self._writer.perform(
-            lambda connection: steps.begin_session(connection, now, operator, settings, retake)
+            lambda connection: steps.begin_session(
+                connection, now, operator, settings, retake, publishes_to=publishes_to
+            )
         )
         return self._session
+
+    async def published(self) -> Sequence[tuple[Row, str]]:
+        """Return the rows that are with the workers of a queue, and under which name, in their order.
+
+        Raises:
+            LedgerError: The ledger is broken.
+        """
+        return await self._writer.perform(steps.published)
+
+    async def publish(self, rows: Sequence[Row], batch: str) -> None:
+        """Keep that claimed rows go to the workers of a queue now, and that their outcomes come back as `batch`.
+
+        Raises:
+            LedgerError: The ledger is broken.
+        """
+        numbers = [row.number for row in rows]
+        await self._writer.perform(lambda connection: steps.publish(connection, numbers, batch))
 
     async def end_session(self, state: RunState, halt_reason: str = "", cool_down_s: float = 0.0) -> None:
         """Record how the session ended, and how much longer the tenant wants to be left alone.

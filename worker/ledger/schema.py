@@ -9,7 +9,7 @@ from typing import Final
 
 from worker.errors import LedgerError, UsageError
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 TABLES: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -37,8 +37,16 @@ CREATE TABLE sessions (
   halt_reason TEXT NOT NULL, operator TEXT NOT NULL, settings TEXT NOT NULL);
 CREATE TABLE commands (id INTEGER PRIMARY KEY, applied_at REAL NOT NULL, command TEXT NOT NULL);
 CREATE TABLE protected (id TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE published (          -- rows that went to a queue's workers, until they have an outcome or are taken back
+  row INTEGER PRIMARY KEY, batch TEXT NOT NULL);  -- the name under which its outcome will come back
 """
+_SINCE_1: Final = (
+    "CREATE TABLE IF NOT EXISTS published (row INTEGER PRIMARY KEY, batch TEXT NOT NULL);"
+    "PRAGMA user_version = 2"
+)
 
+PUBLISHED_TO: Final = "published_to"
+"""Under this name `meta` holds the queue that rows were published to last, without its login."""
 COOL_DOWN_UNTIL: Final = "cool_down_until"
 """Under this name `meta` holds until when the tenant wanted to be left alone, epoch seconds."""
 RESENT: Final = 2
@@ -70,6 +78,8 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
                 raise UsageError(
                     f"{path} was written by a newer bulk-unverify. Use that version for this run."
                 )
+            if version < VERSION and not read_only:
+                connection.executescript(_SINCE_1)
             opened.pop_all()
     except sqlite3.Error as error:
         raise broken(path, error) from error

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from worker.ledger.inserts import insert
-from worker.ledger.schema import COOL_DOWN_UNTIL, RESENT
+from worker.ledger.schema import COOL_DOWN_UNTIL, PUBLISHED_TO, RESENT
 from worker.model import BARRED, Outcome, Result, Row, RunState, Unfinished
 
 _PENDING: Final = (
@@ -26,6 +26,16 @@ _LAND: Final = "DELETE FROM in_flight WHERE row IN (SELECT value FROM json_each(
 _CARRY: Final = (
     "INSERT INTO carried (row, requests, maybe_sent) VALUES (?, ?, ?)"
     " ON CONFLICT (row) DO UPDATE SET requests = excluded.requests, maybe_sent = excluded.maybe_sent"
+)
+_MAYBE_SENT: Final = (
+    "INSERT INTO carried SELECT row, 0, 1 FROM in_flight WHERE row NOT IN (SELECT row FROM published)"
+    " ON CONFLICT (row) DO UPDATE SET maybe_sent = max(maybe_sent, 1)"
+)
+_PUBLISHED: Final = (
+    "SELECT rows.row, rows.user_id, rows.identifier_id, coalesce(carried.requests, 0),"
+    " coalesce(carried.maybe_sent, 0), published.batch FROM published"
+    " JOIN in_flight ON in_flight.row = published.row JOIN rows ON rows.row = published.row"
+    " LEFT JOIN carried ON carried.row = published.row ORDER BY rows.row"
 )
 _KILLED: Final = (
     "UPDATE sessions SET state = 'interrupted', halt_reason = 'the process was killed', ended_at ="
@@ -61,13 +71,21 @@ def begin_session(
     operator: str,
     settings: Mapping[str, str],
     retake: frozenset[Outcome],
+    *,
+    publishes_to: str,
 ) -> int:
-    """Close what a killed session left open, begin the next one, and take back `retake`; returns its number."""
-    connection.execute(
-        "INSERT INTO carried SELECT row, 0, 1 FROM in_flight WHERE true"
-        " ON CONFLICT (row) DO UPDATE SET maybe_sent = max(maybe_sent, 1)"
-    )
-    connection.execute("DELETE FROM in_flight")
+    """Close what a killed session left open, begin the next one, and take back `retake`; returns its number.
+
+    What was published stays with the workers of `publishes_to`; without any it comes back, and may have been called.
+    """
+    if publishes_to:
+        connection.execute(
+            "INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", (PUBLISHED_TO, publishes_to)
+        )
+    else:
+        connection.execute("DELETE FROM published")
+    connection.execute(_MAYBE_SENT)
+    connection.execute("DELETE FROM in_flight WHERE row NOT IN (SELECT row FROM published)")
     connection.execute(_KILLED)
     cursor = connection.execute(
         "INSERT INTO sessions (started_at, state, halt_reason, operator, settings) VALUES (?, ?, '', ?, ?)",
@@ -121,6 +139,22 @@ def next_pending(
 def claim(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
     """Mark rows as in flight."""
     connection.execute("INSERT INTO in_flight (row) SELECT value FROM json_each(?)", (_numbers(rows),))
+
+
+def publish(connection: sqlite3.Connection, rows: Iterable[int], batch: str) -> None:
+    """Keep under which name rows in flight are with the workers of a queue."""
+    connection.executemany(
+        "INSERT INTO published (row, batch) VALUES (?, ?) ON CONFLICT (row) DO UPDATE SET batch = excluded.batch",
+        ((row, batch) for row in rows),
+    )
+
+
+def published(connection: sqlite3.Connection) -> list[tuple[Row, str]]:
+    """Return the rows that are with the workers of a queue, and under which name, in their order."""
+    return [
+        (Row(number, user_id, identifier_id, requests, maybe > 0, maybe == RESENT), batch)
+        for number, user_id, identifier_id, requests, maybe, batch in connection.execute(_PUBLISHED)
+    ]
 
 
 def exclude(connection: sqlite3.Connection, session: int, rows: Sequence[Row], now: float) -> None:
@@ -178,6 +212,7 @@ def take_back(
     )
     connection.execute(_REMEMBER, (now, why))
     connection.execute(_CARRY_CHOSEN)
+    connection.execute("DELETE FROM published WHERE row IN (SELECT row FROM temp.chosen)")
     taken = connection.execute("DELETE FROM outcomes WHERE row IN (SELECT row FROM temp.chosen)").rowcount
     connection.execute("DROP TABLE temp.chosen")
     return taken

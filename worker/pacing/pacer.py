@@ -32,6 +32,12 @@ class PaceStatus:
     why: str
     in_flight: int
 
+    @property
+    def text(self) -> str:
+        """The pace in a line, for people."""
+        rate = "unlimited" if self.rate_per_s is None else f"at most {self.rate_per_s:.4g}/s"
+        return f"{rate} ({self.why}), {self.in_flight} in flight"
+
 
 class AsyncPacer:
     """Rate, concurrency, cool-down and adaptation in one object; implements `worker.ports.Pacer`.

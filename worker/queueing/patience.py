@@ -33,6 +33,8 @@ class Patience:
         self._delay_s = _SHORTEST_S
         self.trouble = ""
         """Why the broker cannot be used now, or empty."""
+        self.since: float | None = None
+        """Since when (seconds of `clock`) it cannot be, or None."""
 
     def end_after(self, grace_s: float) -> None:
         """Give up what fails in `grace_s` seconds or later; the end that was set first stays."""
@@ -69,6 +71,7 @@ class Patience:
     def lost(self, error: BrokerError) -> None:
         """Say that the broker is lost, unless that was said."""
         if not self.trouble:
+            self.since = self._clock()
             self._log.warning("broker_lost", error=str(error))
         self.trouble = str(error)
 
@@ -76,5 +79,5 @@ class Patience:
         """Say that the broker is back, if it was lost."""
         if self.trouble:
             self._log.info("broker_back")
-        self.trouble = ""
+        self.trouble, self.since = "", None
         self._delay_s = _SHORTEST_S

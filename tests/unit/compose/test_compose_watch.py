@@ -8,17 +8,20 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Literal
+from unittest import mock
 
 import pytest
 import structlog
 from structlog.testing import LogCapture
 from unit.ledger.ledger_staging import look, plan, session
 
+from worker.compose.engine import LocalEngine
 from worker.compose.stopping import Stop, StopRequest
 from worker.compose.watch import Bounds, ProtectedLists, Watch
 from worker.ledger import Command, RunFolder, RunLedger, post_command
 from worker.model import Answer, RunState
 from worker.pacing import AsyncPacer, RatePlan, parse_rate
+from worker.pipeline import Pipeline
 
 Name = Literal["pause", "continue", "cancel", "rate"]
 
@@ -39,7 +42,7 @@ class Situation:
         self.watch = Watch(
             folder,
             ledger,
-            self.pacer,
+            LocalEngine(self.pacer, mock.create_autospec(Pipeline, instance=True)),
             self.request,
             bounds,
             ProtectedLists([exclude] if exclude else []),

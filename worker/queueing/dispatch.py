@@ -1,0 +1,363 @@
+"""Has a queue's workers call the rows of a ledger: publishes what is pending, and records what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import msgspec
+import structlog
+
+from worker.errors import BrokerError
+from worker.guard import Guard, Halt, HaltKind
+from worker.model import FAILURES, Decision, Delivery, Depth, Outcome, Result, Row, Verdict
+from worker.ports import Queue, WorkQueue
+from worker.queueing.findings import FoundRow, decode_found
+from worker.queueing.messages import Heading, ParsedRow, compose
+from worker.queueing.patience import Patience
+
+_MESSAGES_AT_ONCE: Final = 10
+_RESULTS_AT_ONCE: Final = 1000
+_WAIT_S: Final = 0.25
+_CALLED: Final = FAILURES | {Outcome.SUCCEEDED, Outcome.EXCLUDED}
+"""What can become of a row that is with a worker."""
+_MOST_ROUNDS: Final = 3
+"""So often a row is published; after that somebody has to look why no outcome comes."""
+
+
+class Publishing(Protocol):
+    """What is asked of the ledger."""
+
+    async def claim(self, limit: int) -> Sequence[Row]:
+        """Return up to `limit` pending rows, claimed durably."""
+
+    async def publish(self, rows: Sequence[Row], batch: str) -> None:
+        """Keep durably that claimed rows go to the workers, and that their outcomes come back as `batch`."""
+
+    async def published(self) -> Sequence[tuple[Row, str]]:
+        """Return the rows that are with the workers, and under which name."""
+
+    def record(self, result: Result) -> None:
+        """Take `result` for the next group commit."""
+
+    async def flush(self) -> None:
+        """Wait until all that was recorded is durable."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """What the workers are told, and how much at a time.
+
+    Attributes:
+        run_id: The run; its outcomes go to a results queue of this name.
+        session: The session's number: what it publishes has a name of its own, so that a row which goes again after
+            it had an outcome is not taken for the one before.
+        tenant: Whose users the rows are.
+        operation: What is done to them.
+        reason: Why.
+        key: Signs the messages; None does not.
+        rows_per_message: Rows in one message.
+        most_rows: Rows that are with the workers at once, at most: what a stop leaves to them.
+        grace_s: Seconds that a stop waits for outcomes of what is with the workers.
+    """
+
+    run_id: str
+    session: int
+    tenant: str
+    operation: str
+    reason: str
+    key: bytes | None
+    rows_per_message: int
+    most_rows: int = 10_000
+    grace_s: float = 5.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DispatchStatus:
+    """How a dispatch stands; see `worker.compose.monitor.Pace`."""
+
+    text: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Name:
+    """Under which name a row was published: `RUN.SESSION.ROUND`."""
+
+    run_and_session: str
+    round: int
+
+    @classmethod
+    def parse(cls, batch: str) -> _Name:
+        front, _, number = batch.rpartition(".")
+        return cls(front, int(number) if number.isdecimal() else 0)
+
+    def next(self) -> _Name:
+        return _Name(self.run_and_session, self.round + 1)
+
+    def __str__(self) -> str:
+        return f"{self.run_and_session}.{self.round}"
+
+
+class Dispatcher:
+    """Publishes rows, records their outcomes once, and finds out which rows were lost on the way.
+
+    A row is in the ledger as published before it is in the queue, and its outcome is in the ledger before it is
+    acknowledged: killed at any moment, the next dispatcher goes on. A row that a broker forgot is published again
+    once nothing has come for a lease and neither queue holds anything.
+
+    Args:
+        ledger: The run's.
+        queue: The work; its results for this run are taken from it.
+        assignment: What the workers are told.
+        guard: Says when the run is wrong.
+        log: Where it says what it did.
+        on_halt: Told why the run stops.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        ledger: Publishing,
+        queue: WorkQueue,
+        assignment: Assignment,
+        guard: Guard,
+        log: structlog.typing.FilteringBoundLogger,
+        *,
+        on_halt: Callable[[Halt], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ledger = ledger
+        self._queue = queue
+        self._results: Queue = queue.results(assignment.run_id)
+        self._assignment = assignment
+        self._guard = guard
+        self._log = log
+        self._on_halt = on_halt
+        self._clock = clock
+        self._patience = Patience(log, clock)
+        self._at_once = min(assignment.rows_per_message * _MESSAGES_AT_ONCE, assignment.most_rows)
+        self._with_workers: dict[int, tuple[Row, _Name]] = {}
+        self._stopping = asyncio.Event()
+        self._may_publish = asyncio.Event()
+        self._may_publish.set()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._heard_at = clock()
+        self._ends_at = math.inf
+        self._depth: Depth | None = None
+        self.halt: Halt | None = None
+        """Why the guard stopped the run, or None."""
+
+    @property
+    def left(self) -> int:
+        """Rows that are with the workers."""
+        return len(self._with_workers)
+
+    @property
+    def trouble_since(self) -> float | None:
+        """Since when (seconds of `clock`) the broker is lost or no worker has answered, or None."""
+        if self._patience.since is not None:
+            return self._patience.since
+        silent = self.left and self._clock() - self._heard_at > self._queue.lease_s
+        return self._heard_at if silent else None
+
+    def status(self) -> DispatchStatus:
+        """Return how it stands, for people."""
+        text = f"{self.left:,} rows with the workers"
+        if self._patience.trouble:
+            return DispatchStatus(f"{text}; {self._patience.trouble}")
+        silent_s = self._clock() - self._heard_at
+        if self.left and silent_s > self._queue.lease_s and self._depth is not None:
+            text += f"; no outcome for {silent_s:.0f} s ({self._depth.waiting:,} messages wait for a worker)"
+        return DispatchStatus(text if self._may_publish.is_set() else f"{text}; paused by the operator")
+
+    async def run(self) -> None:
+        """Publish and record until every row has its outcome, or until `stop` and a grace for what is out.
+
+        Raises:
+            ExceptionGroup: Holds a LedgerError: nothing more can be recorded.
+        """
+        for row, batch in await self._ledger.published():
+            self._keep([row], _Name.parse(batch))
+        self._heard_at = self._clock()
+        async with asyncio.TaskGroup() as tasks:
+            publishing = tasks.create_task(self._publish_all())
+            tasks.create_task(self._collect(publishing))
+        if not self.left and not self._stopping.is_set():
+            await self._forget_results()
+
+    def stop(self) -> None:
+        """Publish no more; outcomes are awaited for the grace. What comes later, the next session takes."""
+        self._stopping.set()
+        self._ends_at = min(self._ends_at, self._clock() + self._assignment.grace_s)
+        self._patience.end_after(self._assignment.grace_s)
+        for event in (self._room, self._may_publish):
+            event.set()
+
+    def pause(self) -> None:
+        """Publish nothing until `resume`; what is published goes on."""
+        self._may_publish.clear()
+
+    def resume(self) -> None:
+        """End a pause."""
+        self._may_publish.set()
+
+    async def _publish_all(self) -> None:
+        assignment = self._assignment
+        name = _Name(f"{assignment.run_id}.{assignment.session}", 0)
+        while True:
+            await self._may_publish.wait()
+            await self._room.wait()
+            if self._stopping.is_set():
+                return
+            rows = await self._ledger.claim(self._at_once)
+            if not rows:
+                return
+            await self._ledger.publish(rows, str(name))
+            self._keep(rows, name)
+            await self._send(rows, name)
+
+    async def _send(self, rows: Sequence[Row], name: _Name) -> None:
+        """Publish rows; what the broker does not take before a stop's grace has ended is found missing later."""
+        assignment = self._assignment
+        heading = Heading(
+            batch_id=str(name),
+            reason=assignment.reason,
+            tenant=assignment.tenant,
+            operation=assignment.operation,
+            reply_to=assignment.run_id,
+        )
+        size = assignment.rows_per_message
+        blocks = (rows[start : start + size] for start in range(0, len(rows), size))
+        bodies = [compose([_parsed(row) for row in block], heading, key=assignment.key) for block in blocks]
+        try:
+            await self._patience.persist(lambda: self._queue.publish(bodies))
+        except BrokerError as error:
+            self._log.warning("not_published", rows=len(rows), error=str(error))
+
+    async def _collect(self, publishing: asyncio.Task[None]) -> None:
+        while self.left or not publishing.done():
+            if self._clock() >= self._ends_at:
+                return
+            try:
+                deliveries = await self._results.receive(_RESULTS_AT_ONCE, _WAIT_S)
+                if not deliveries:
+                    await self._look_for_lost()
+            except BrokerError as error:
+                self._patience.lost(error)
+                await self._patience.back_off(self._stopping)
+                continue
+            self._patience.back()
+            if deliveries:
+                await self._take(deliveries)
+
+    async def _take(self, deliveries: Sequence[Delivery]) -> None:
+        """Record outcomes, then acknowledge: one whose acknowledgement is lost comes again, and is known."""
+        for delivery in deliveries:
+            self._heed(delivery)
+        self._heard_at = self._clock()
+        self._weigh_room()
+        await self._ledger.flush()
+        try:
+            await self._patience.persist(lambda: self._results.acknowledge(deliveries))
+        except BrokerError as error:
+            self._log.warning("not_acknowledged", results=len(deliveries), error=str(error))
+
+    def _heed(self, delivery: Delivery) -> None:
+        try:
+            found = decode_found(delivery.body)
+        except msgspec.MsgspecError as error:
+            self._log.warning("unreadable_result", message=delivery.name, error=str(error))
+            return
+        row, name = self._with_workers.get(found.index, (None, None))
+        if row is None or name is None or not _answers(found, row, name):
+            return  # it came twice, or late: the row has its outcome, or went again since it had one
+        del self._with_workers[found.index]
+        result = _result(found, row, name)
+        self._ledger.record(result)
+        self._halt_if(self._guard.see_finished(result.verdict))
+
+    async def _look_for_lost(self) -> None:
+        """Publish rows again of which neither queue holds anything, a lease after the last sign of life."""
+        silent_s = self._clock() - self._heard_at
+        if silent_s <= self._queue.lease_s or not self.left or self._stopping.is_set():
+            return
+        self._depth = await self._queue.depth()
+        results = await self._results.depth()
+        if self._depth.waiting or self._depth.taken or results.waiting or results.taken:
+            return
+        again: dict[_Name, list[Row]] = {}
+        for row, name in self._with_workers.values():
+            again.setdefault(name.next(), []).append(row)
+        self._heard_at = self._clock()
+        for name, rows in again.items():
+            if name.round >= _MOST_ROUNDS:
+                self._halt_if(_never_answered(len(rows)))
+                return
+            self._log.warning("published_again", rows=len(rows), round=name.round)
+            await self._ledger.publish(rows, str(name))
+            self._keep(rows, name)
+            await self._send(rows, name if name.round > 1 else _Name(name.run_and_session, 0))
+
+    async def _forget_results(self) -> None:
+        """Remove the run's results queue, in which nothing is left."""
+        try:
+            await self._results.remove()
+        except BrokerError as error:
+            self._log.warning("results_queue_not_removed", error=str(error))
+
+    def _keep(self, rows: Sequence[Row], name: _Name) -> None:
+        self._with_workers.update({row.number: (row, name) for row in rows})
+        self._weigh_room()
+
+    def _weigh_room(self) -> None:
+        if self._stopping.is_set() or self.left + self._at_once <= self._assignment.most_rows:
+            self._room.set()
+        else:
+            self._room.clear()
+
+    def _halt_if(self, halt: Halt | None) -> None:
+        if halt is not None and self.halt is None:
+            self.halt = halt
+            self.stop()
+            self._on_halt(halt)
+
+
+def _parsed(row: Row) -> ParsedRow:
+    return ParsedRow.model_construct(index=row.number, user_id=row.user_id, identifier_id=row.identifier_id)
+
+
+def _answers(found: FoundRow, row: Row, name: _Name) -> bool:
+    """Return whether an outcome is that of a row that went by `name`, in whichever round."""
+    same = (found.user_id, found.identifier_id) == (row.user_id, row.identifier_id)
+    return (
+        same and found.outcome in _CALLED and _Name.parse(found.batch).run_and_session == name.run_and_session
+    )
+
+
+def _result(found: FoundRow, row: Row, name: _Name) -> Result:
+    verdict = Verdict(
+        Decision.FINAL,
+        found.outcome,
+        found.status,
+        found.error_code,
+        found.error_message,
+        found.verified_contacts_left,
+        found.lockout_risk,
+    )
+    maybe_sent = row.maybe_sent or found.maybe_sent or name.round > 0
+    called = msgspec.structs.replace(row, maybe_sent=maybe_sent)
+    requests = row.earlier_requests + found.requests
+    return Result(called, verdict, requests, found.sent, found.started_at, found.finished_at)
+
+
+def _never_answered(rows: int) -> Halt:
+    return Halt(
+        HaltKind.SILENCE,
+        f"{rows} rows were published {_MOST_ROUNDS} times and no outcome came back. Look at the queue's dead letters"
+        " (`bulk-unverify dead-letters`), and whether its workers are for this tenant and operation",
+    )
