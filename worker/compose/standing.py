@@ -171,9 +171,7 @@ class _Worker:
             most_claims=1 if probing else None,
             key=self._request.signing_key,
         )
-        desk = Desk(self._queue, terms, log, protected=self._lists.load())
-        desk.on_record = self._outcomes.update
-        return desk
+        return Desk(self._queue, terms, log, protected=self._lists.load(), on_record=self._outcomes.update)
 
     def _pipeline(self, desk: Desk, pacer: AsyncPacer, transport: AiohttpTransport) -> Pipeline:
         def on_halt(halt: Halt) -> None:

@@ -1,4 +1,4 @@
-"""Takes messages from a queue apart into rows for the pipeline, and brings the rows' outcomes back to it."""
+"""Takes messages from a queue apart into rows for the pipeline, and brings the rows' outcomes back to them."""
 
 from __future__ import annotations
 
@@ -19,15 +19,13 @@ from worker.guard import Halt
 from worker.model import FAILURES, Delivery, Finding, Outcome, Result, Row, Unfinished
 from worker.ports import WorkQueue
 from worker.protection import is_protected
-from worker.queueing.findings import Finder, dead_letter, encode_finding
-from worker.queueing.messages import Parsed, PoisonError, parse
+from worker.queueing.findings import Finder, encode_finding
 from worker.queueing.patience import Patience
-from worker.queueing.taken import Taken, batch_of, is_fenced
+from worker.queueing.reader import Read, Reader
+from worker.queueing.settler import Settler
+from worker.queueing.taken import Taken
 
-MOST_DELIVERIES: Final = 5
-"""A message that was delivered more often killed its workers: it goes to the dead letters."""
-_GATHER_S: Final = 0.02
-_BEHIND_S: Final = 0.05
+_NO_ROOM_S: Final = 0.02
 _WAIT_S: Final = 0.5
 _EXTENSIONS: Final = 3
 """How often a lease is extended within itself."""
@@ -57,7 +55,7 @@ class Terms:
 class Desk:
     """A queue as the pipeline sees it: implements the ports `Source` and `Recorder`. A context manager.
 
-    What the broker cannot take at the moment is kept and offered again; meanwhile `room` lets nobody call.
+    While the broker cannot take what is known, `room` lets nobody call.
 
     Args:
         queue: The work, its results and its dead letters.
@@ -65,6 +63,7 @@ class Desk:
         log: Where it says what it did.
         protected: Ids that are never called.
         clock: Monotonic seconds.
+        on_record: Told what the broker has confirmed.
     """
 
     def __init__(
@@ -75,6 +74,7 @@ class Desk:
         *,
         protected: AbstractSet[str] = frozenset(),
         clock: Callable[[], float] = time.monotonic,
+        on_record: Callable[[Mapping[Outcome, int]], None] = lambda _: None,
     ) -> None:
         self._queue = queue
         self._terms = terms
@@ -88,33 +88,30 @@ class Desk:
         self._ready: collections.deque[Row] = collections.deque()
         self._places: dict[int, tuple[Taken, int]] = {}
         self._taken: dict[str, Taken] = {}
-        self._changed: dict[str, Taken] = {}
-        self._counts: collections.Counter[Outcome] = collections.Counter()
         self._doubted: list[Result] = []
         self._believed = False
-        self._handed = self._settled = 0
-        self._changed_since: float | None = None
-        self._settling_since: float | None = None
-        self._something = asyncio.Event()
-        self._progress = asyncio.Event()
-        self._finishing = False
-        self._tasks: list[asyncio.Task[None]] = []
-        self.on_record: Callable[[Mapping[Outcome, int]], None] = lambda _: None
-        """Told what the broker has confirmed."""
-        self.buried = 0
-        """Messages that went to the dead letters."""
-        self.unrecorded = 0
-        """Rows that have an outcome which the broker did not take: they are delivered and called again."""
+        self._reader = Reader(queue, terms.finder, terms.key, self._patience, log)
+        self._settler = Settler(queue, self._patience, log, clock, self._taken.__delitem__, on_record)
 
     @property
     def trouble(self) -> str:
         """Why the broker cannot be used now, or empty."""
         return self._patience.trouble
 
+    @property
+    def buried(self) -> int:
+        """How many messages went to the dead letters."""
+        return self._reader.buried
+
+    @property
+    def unrecorded(self) -> int:
+        """How many rows have an outcome that the broker did not take: they are delivered and called again."""
+        return self._settler.unrecorded
+
     async def __aenter__(self) -> Self:
         """Begin to keep leases and to record."""
-        self._tasks = [asyncio.create_task(self._keep_recording()), asyncio.create_task(self._keep_leases())]
-        self._tasks[0].add_done_callback(lambda _: self._progress.set())
+        self._settler.start()
+        self._leases = asyncio.create_task(self._keep_leases())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -123,14 +120,10 @@ class Desk:
         self._believe()
         self.give_back([Unfinished(row, row.earlier_requests) for row in self._ready])
         self._ready.clear()
-        await self.flush()
-        self._finishing = True
-        self._something.set()
-        recording, leases = self._tasks
-        await recording
-        leases.cancel()
+        await self._settler.finish()
+        self._leases.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await leases
+            await self._leases
 
     def close(self) -> None:
         """Take nothing more: the source is exhausted. A broker that is lost has the grace to come back."""
@@ -156,7 +149,7 @@ class Desk:
         """Try once to take messages; waits a little if there are none, no room for any, or no broker."""
         room = self._terms.most_rows - len(self._places)
         if room <= 0:
-            await asyncio.sleep(_GATHER_S)
+            await asyncio.sleep(_NO_ROOM_S)
             return
         try:
             await self._receive(min(limit, room))
@@ -177,48 +170,24 @@ class Desk:
                 self.close()
 
     async def _open(self, deliveries: Sequence[Delivery]) -> None:
-        """Take messages apart; those that nobody can work on go to the dead letters."""
-        new = [
-            delivery for delivery in deliveries if delivery.name not in self._taken
-        ]  # else it is ours already
-        parsed = [(delivery, read) for delivery in new if (read := await self._read(delivery))]
-        asked: dict[str, set[int]] = collections.defaultdict(set)
-        for delivery, read in parsed:
-            if is_fenced(read):
-                asked[batch_of(delivery, read)].update(row.index for row in read.rows)
-        known = await self._patience.persist(lambda: self._queue.known(asked)) if asked else {}
-        for delivery, read in parsed:
-            self._take(delivery, read, known.get(batch_of(delivery, read), frozenset()))
+        # What has come before is ours already.
+        new = [delivery for delivery in deliveries if delivery.name not in self._taken]
+        for read in await self._reader.read(new):
+            self._take(read)
 
-    def _take(self, delivery: Delivery, read: Parsed, known: AbstractSet[int]) -> None:
-        rows = [row for row in read.rows if row.index not in known]
-        taken = Taken(delivery, read, len(rows))
+    def _take(self, read: Read) -> None:
+        delivery = read.delivery
+        rows = [row for row in read.parsed.rows if row.index not in read.known]
+        taken = Taken(delivery, read.parsed, len(rows))
         self._taken[delivery.name] = taken
         if not rows:
-            self._change(taken)
+            self._settler.change(taken)
         for row in rows:
             self._numbers += 1
             self._places[self._numbers] = taken, row.index
             self._ready.append(
                 Row(self._numbers, row.user_id, row.identifier_id, maybe_sent=delivery.times > 1)
             )
-
-    async def _read(self, delivery: Delivery) -> Parsed | None:
-        if delivery.times > MOST_DELIVERIES:
-            reason = f"it was delivered {delivery.times} times, and no worker finished it"
-        else:
-            try:
-                finder = self._terms.finder
-                return parse(
-                    delivery.body, key=self._terms.key, tenant=finder.tenant, operation=finder.operation
-                )
-            except PoisonError as error:
-                reason = str(error)
-        letter = dead_letter(delivery, reason)
-        await self._patience.persist(lambda: self._queue.bury(delivery, letter))
-        self.buried += 1
-        self._log.warning("buried", message=delivery.name, reason=reason)
-        return None
 
     def record(self, result: Result) -> None:
         """Take `result` for the next group; does not wait.
@@ -255,8 +224,7 @@ class Desk:
         body = encode_finding(result, batch, index, taken.heading.batch_rows, self._terms.finder)
         taken.findings.append(Finding(batch, index, body))
         taken.open -= 1
-        self._counts[result.verdict.outcome] += 1
-        self._change(taken)
+        self._settler.change(taken, result.verdict.outcome)
 
     def give_back(self, rows: Sequence[Unfinished]) -> None:
         """Give rows back: their messages go to others once nothing of them is in the calls."""
@@ -264,73 +232,15 @@ class Desk:
             taken, _ = self._places.pop(each.row.number)
             taken.open -= 1
             taken.given_back = True
-            self._change(taken)
+            self._settler.change(taken)
 
     async def room(self) -> None:
         """Wait until no outcome has been waiting for the broker for more than 50 ms."""
-        while (oldest := self._oldest()) is not None and self._clock() - oldest > _BEHIND_S:
-            await self._wait_for_progress()
+        await self._settler.room()
 
     async def flush(self) -> None:
         """Wait until the broker has everything that was handed over before."""
-        mark = self._handed
-        while self._settled < mark:
-            await self._wait_for_progress()
-
-    async def _wait_for_progress(self) -> None:
-        if self._tasks[0].done():
-            self._tasks[0].result()  # a defect, if anything: it ends only when all is recorded
-        await self._progress.wait()
-
-    def _oldest(self) -> float | None:
-        return self._changed_since if self._settling_since is None else self._settling_since
-
-    def _change(self, taken: Taken) -> None:
-        self._changed[taken.delivery.name] = taken
-        self._handed += 1
-        if self._changed_since is None:
-            self._changed_since = self._clock()
-        self._something.set()
-
-    async def _keep_recording(self) -> None:
-        """Hand groups of outcomes to the broker until told to finish; never cancelled."""
-        while True:
-            await self._something.wait()
-            if not self._changed:
-                if self._finishing:
-                    return
-                self._something.clear()
-                continue
-            await asyncio.sleep(_GATHER_S)
-            await self._settle()
-
-    async def _settle(self) -> None:
-        """Hand one group over. What cannot be, until the patience ends, is delivered again after its lease."""
-        changed, counts, mark = list(self._changed.values()), self._counts, self._handed
-        self._changed, self._counts = {}, collections.Counter()
-        self._settling_since, self._changed_since = self._changed_since, None
-        settlements = [taken.settlement() for taken in changed]
-        finished = [taken.delivery for taken in changed if not taken.open]
-        returned = [taken.delivery for taken in changed if not taken.open and taken.given_back]
-        try:
-            await self._patience.persist(lambda: self._queue.settle(settlements))
-        except BrokerError as error:
-            self.unrecorded += counts.total()
-            self._log.error("not_recorded", rows=counts.total(), messages=len(changed), error=str(error))
-        else:
-            self.on_record(counts)
-            for delivery in finished:
-                del self._taken[delivery.name]  # before it can come again
-            await self._return(returned)
-        self._settled, self._settling_since = mark, None
-        self._progress.set()
-        self._progress = asyncio.Event()
-
-    async def _return(self, deliveries: Sequence[Delivery]) -> None:
-        try:
-            await self._patience.persist(lambda: self._queue.give_back(deliveries))
-        except BrokerError as error:  # others get them after their lease
-            self._log.warning("not_given_back", messages=len(deliveries), error=str(error))
+        await self._settler.flush()
 
     async def _keep_leases(self) -> None:
         while True:

@@ -1,0 +1,94 @@
+"""Reads what came from a queue: what each message asks for and what of it is done already, or why it is poison."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from typing import Final, NamedTuple
+
+import structlog
+
+from worker.model import Delivery
+from worker.ports import WorkQueue
+from worker.queueing.findings import Finder, dead_letter
+from worker.queueing.messages import Parsed, PoisonError, parse
+from worker.queueing.patience import Patience
+from worker.queueing.taken import batch_of, is_fenced
+
+MOST_DELIVERIES: Final = 5
+"""A message that was delivered more often killed its workers: it goes to the dead letters."""
+
+
+class Read(NamedTuple):
+    """A message that can be worked on.
+
+    Attributes:
+        delivery: The message.
+        parsed: What it asks for.
+        known: Numbers of rows of its batch that have an outcome.
+    """
+
+    delivery: Delivery
+    parsed: Parsed
+    known: AbstractSet[int]
+
+
+class Reader:
+    """Takes messages apart; those that nobody can work on go to the dead letters.
+
+    Args:
+        queue: The work and its dead letters.
+        finder: Who works, on what: messages for others are refused.
+        key: Only messages signed with it count; None takes all.
+        patience: How long a lost broker is waited for.
+        log: Where it says what it did.
+    """
+
+    def __init__(
+        self,
+        queue: WorkQueue,
+        finder: Finder,
+        key: bytes | None,
+        patience: Patience,
+        log: structlog.typing.FilteringBoundLogger,
+    ) -> None:
+        self._queue = queue
+        self._finder = finder
+        self._key = key
+        self._patience = patience
+        self._log = log
+        self.buried = 0
+        """Messages that went to the dead letters."""
+
+    async def read(self, deliveries: Sequence[Delivery]) -> list[Read]:
+        """Return what `deliveries` ask for, but for the poison.
+
+        Raises:
+            BrokerError: The broker was lost, and the patience has ended.
+        """
+        parsed = [(each, read) for each in deliveries if (read := await self._parsed(each))]
+        asked: dict[str, set[int]] = collections.defaultdict(set)
+        for delivery, read in parsed:
+            if is_fenced(read):
+                asked[batch_of(delivery, read)].update(row.index for row in read.rows)
+        known = await self._patience.persist(lambda: self._queue.known(asked)) if asked else {}
+        return [
+            Read(delivery, read, known.get(batch_of(delivery, read), frozenset()))
+            for delivery, read in parsed
+        ]
+
+    async def _parsed(self, delivery: Delivery) -> Parsed | None:
+        if delivery.times > MOST_DELIVERIES:
+            reason = f"it was delivered {delivery.times} times, and no worker finished it"
+        else:
+            finder = self._finder
+            try:
+                return parse(delivery.body, key=self._key, tenant=finder.tenant, operation=finder.operation)
+            except PoisonError as error:
+                reason = str(error)
+        letter = dead_letter(delivery, reason)
+        await self._patience.persist(lambda: self._queue.bury(delivery, letter))
+        self.buried += 1
+        self._log.warning("buried", message=delivery.name, reason=reason)
+        return None
