@@ -272,7 +272,7 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         batch: First half of the row's name: its batch, or the broker's name for its message.
         index: Second half: its number within the batch, from 0.
-        body: The result as it is sent.
+        body: The result as it is sent; empty if it is kept elsewhere, and only remembered that it is known.
     """
 
     batch: str

@@ -13,7 +13,7 @@ import time
 import urllib.request
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Literal, TypeVar
 
 from brokers.queues import bodies
 from brokers.servers import RedisServer
@@ -87,17 +87,36 @@ class Fleet:
         flags = ["--via", "queue", "--yes", "--json", "--lease", "1s", "--rows-per-message", "7"]
         return self.start("run", "batch.csv", *flags, *words)
 
-    def depth(self) -> Depth:
+    def depth(self, of: Literal["work", "results"] = "work") -> Depth:
         async def look(queue: WorkQueue) -> Depth:
-            return await queue.depth()
+            return await (queue if of == "work" else queue.results()).depth()
 
-        return asyncio.run(self._ask(look))
+        return asyncio.run(self.ask(look))
+
+    def wait_for_run(self) -> None:
+        """Wait until some outcome was collected."""
+        deadline = time.monotonic() + 60
+        while not list(self.folder.glob("runs/collected-*/ledger.sqlite")):
+            assert time.monotonic() < deadline, "nothing was collected"
+            time.sleep(0.01)
+
+    def collect_all(self, least: int) -> dict[str, Any]:
+        """Collect until every row is there, and return the one run's summary."""
+        deadline = time.monotonic() + 60
+        while True:
+            _, out, err = self.call("collect", "--json")
+            assert out.startswith("{"), err
+            [folder] = self.folder.glob("runs/collected-*")
+            summary: dict[str, Any] = json.loads((folder / "summary.json").read_bytes())
+            if summary["complete"] and summary["rows"] >= least:
+                return summary
+            assert time.monotonic() < deadline, summary
 
     def results(self) -> list[FoundRow]:
         async def read(queue: WorkQueue) -> list[FoundRow]:
             return [decode_found(body) for body in await bodies(queue.results())]
 
-        return asyncio.run(self._ask(read))
+        return asyncio.run(self.ask(read))
 
     def calls(self) -> collections.Counter[tuple[str, str]]:
         """Return how often the sandbox was asked for each pair."""
@@ -119,7 +138,7 @@ class Fleet:
             assert time.monotonic() < deadline, f"the workers made {made} calls and no more"
             time.sleep(0.05)
 
-    async def _ask(self, what: Callable[[WorkQueue], Awaitable[T]]) -> T:
+    async def ask(self, what: Callable[[WorkQueue], Awaitable[T]]) -> T:
         queue = open_queue(QueueAddress.parse(self.url), "test")
         try:
             return await what(queue)

@@ -75,7 +75,7 @@ def test_poison_is_listed_and_sent_again(fleet: Fleet) -> None:
     async def publish(queue: WorkQueue) -> None:
         await queue.publish([b"{nonsense", b'{"user_id": "a/../b"}'])
 
-    asyncio.run(fleet._ask(publish))
+    asyncio.run(fleet.ask(publish))
     for _ in range(2):
         assert fleet.work("--until-empty").wait(60) == 0
         code, out, _ = fleet.call("dead-letters", "--json")
@@ -91,7 +91,7 @@ def test_a_letter_without_all_of_its_message_is_not_sent_again(fleet: Fleet) -> 
     async def publish(queue: WorkQueue) -> None:
         await queue.publish([b"\xff", b"{nonsense", b" " * (MOST_BYTES + 1)])
 
-    asyncio.run(fleet._ask(publish))
+    asyncio.run(fleet.ask(publish))
     assert fleet.work("--until-empty").wait(60) == 0
     code, out, _ = fleet.call("dead-letters", "--requeue", "--json")
     told = json.loads(out)

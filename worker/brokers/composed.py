@@ -75,7 +75,7 @@ class ComposedWorkQueue:
         """Publish outcomes, then acknowledge what is complete."""
         bodies: dict[str, list[bytes]] = collections.defaultdict(list)
         for each in settlements:
-            bodies[each.reply_to] += (finding.body for finding in each.findings)
+            bodies[each.reply_to] += (finding.body for finding in each.findings if finding.body)
         for reply_to, group in bodies.items():
             await self.results(reply_to).publish(group)
         while len(self._results) > _MOST_OPEN:

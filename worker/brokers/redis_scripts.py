@@ -19,7 +19,8 @@ while next_arg <= #ARGV do
   for _ = 1, count do
     if ours then
       local fence = ARGV[4] .. ARGV[next_arg]
-      if not fenced or redis.call('SETBIT', fence, ARGV[next_arg + 1], 1) == 0 then
+      local is_new = not fenced or redis.call('SETBIT', fence, ARGV[next_arg + 1], 1) == 0
+      if is_new and ARGV[next_arg + 2] ~= '' then
         redis.call('XADD', results, '*', 'message', ARGV[next_arg + 2])
       end
       if fenced then redis.call('EXPIRE', fence, ARGV[3]) end

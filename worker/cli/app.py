@@ -11,7 +11,7 @@ from worker.cli.batch import plan, retry, run
 from worker.cli.demo import demo
 from worker.cli.doctor import doctor
 from worker.cli.edge import guarded
-from worker.cli.fleet import dead_letters, enqueue, work
+from worker.cli.fleet import collect, dead_letters, enqueue, work
 from worker.cli.look import report, status
 from worker.cli.sandbox import sandbox
 from worker.cli.steer import cancel, continue_, pause, rate
@@ -37,6 +37,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "rate": rate,
     "enqueue": enqueue,
     "work": work,
+    "collect": collect,
     "dead-letters": dead_letters,
     "sandbox": sandbox,
     "doctor": doctor,

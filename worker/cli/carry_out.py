@@ -16,7 +16,8 @@ from worker.compose.reporting import last_report
 from worker.compose.session import SessionRequest, run_session
 from worker.connection import load_key
 from worker.errors import BulkUnverifyError, UsageError
-from worker.ledger import facts
+from worker.hints import typed, typed_for
+from worker.ledger import COLLECTED, facts
 from worker.model import Outcome, RunState
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ def carry_out(order: CarryOut) -> None:
         BulkUnverifyError: With a sentence and an exit code; what was done is on disk.
     """
     check_tenant(order.folder, order.tenant)
+    if not order.retake:
+        _refuse_collected(order.folder)
     if _is_done(order):
         _conclude(order, last_report(order.folder, accept=order.steering.accept))
     amend(order.folder, order.steering, show.say)
@@ -90,6 +93,15 @@ def carry_out(order: CarryOut) -> None:
         show.resume_hint(order.folder, order.retake)
         raise
     _conclude(order, summary)
+
+
+def _refuse_collected(folder: RunFolder) -> None:
+    if COLLECTED in folder.binding().selection:
+        raise UsageError(
+            f"The rows of {folder.run_id} were called by a queue's workers; there is nothing to carry out here. New"
+            f" outcomes: `{typed('collect', runs_dir=folder.path.parent)}`. To send failed rows again:"
+            f" `{typed_for(folder.path, 'retry')}`."
+        )
 
 
 def _is_done(order: CarryOut) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,13 @@ _Queue = Annotated[
         help=f"redis://HOST/0?stream=NAME or amqp://HOST/NAME; otherwise {given.QUEUE}, which may hold a password.",
     ),
 ]
+
+
+class Results(enum.StrEnum):
+    """Where outcomes go."""
+
+    QUEUE = "queue"
+    LEDGER = "ledger"
 
 
 @grouped
@@ -102,6 +110,13 @@ def work(
             "--require-signature", help="File of the key; messages it did not sign are dead letters."
         ),
     ] = None,
+    results: Annotated[
+        Results,
+        typer.Option(
+            "--results", help="Where outcomes go: to the queue of results, or into ledgers in --runs."
+        ),
+    ] = Results.QUEUE,
+    runs: flags.Runs = DEFAULT_RUNS,
     as_json: flags.Json = False,
 ) -> None:
     """Take rows from a queue, call for each, and publish the outcomes; for ever, or until it is empty."""
@@ -125,6 +140,7 @@ def work(
         show.say,
         parse_duration_s(lease),
         parse_duration_s(probe_every),
+        runs if results is Results.LEDGER else None,
     )
     told = asyncio.run(stand(request))
     if told["not_recorded"]:
@@ -132,6 +148,35 @@ def work(
     if as_json:
         show.say_json(told)
     raise SystemExit(told["exit_code"])
+
+
+def collect(
+    *,
+    queue: _Queue = None,
+    runs: flags.Runs = DEFAULT_RUNS,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Go on when there is none, until stopped.")
+    ] = False,
+    as_json: flags.Json = False,
+) -> None:
+    """Take outcomes from a queue's results into ledgers, one for each batch, and write their reports."""
+    import asyncio
+
+    from worker.cli import show
+    from worker.compose.collecting import CollectRequest
+    from worker.compose.collecting import collect as take
+    from worker.ledger import RunFolder, facts
+
+    request = CollectRequest(given.address(queue), runs, follow, show.say)
+    added, summaries = asyncio.run(take(request))
+    for summary in summaries:
+        folder = RunFolder(Path(str(summary["run_dir"])))
+        show.say(f"{show.status_line(folder, facts(folder))}  {summary['report']}")
+    show.say(f"{added:,} outcomes collected.")
+    exit_code = max((int(str(summary["exit_code"])) for summary in summaries), default=0)
+    if as_json:
+        show.say_json({"collected": added, "runs": summaries, "exit_code": exit_code})
+    raise SystemExit(exit_code)
 
 
 def dead_letters(

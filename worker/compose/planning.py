@@ -74,7 +74,7 @@ def plan_run(request: PlanRequest) -> RunFolder:
     if request.operation not in OPERATIONS:
         raise UsageError(f"There is no operation {request.operation!r}; there are {', '.join(OPERATIONS)}.")
     request.input_options.check()
-    _make_private(request.runs_dir)
+    make_private(request.runs_dir)
     remove_stale_drafts(request.runs_dir)
     with as_file(request.input_path, request.runs_dir) as path:
         binding = Binding(
@@ -255,7 +255,12 @@ def storable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _make_private(folder: Path) -> None:
+def make_private(folder: Path) -> None:
+    """Make the folder of runs, for its owner alone, unless it is there.
+
+    Raises:
+        UsageError: It cannot be made.
+    """
     if (shown := storable(str(folder.absolute()))) != str(folder.absolute()):
         raise UsageError(
             f"--runs {shown}: this path is not UTF-8, which the ledger cannot have. Name another."

@@ -18,6 +18,7 @@ import structlog
 from worker import logs
 from worker.brokers import QueueAddress, open_queue
 from worker.compose.assembly import make_pipeline, make_transport
+from worker.compose.collecting import CollectedLedgers
 from worker.compose.options import Steering
 from worker.compose.stopping import StopRequest, heed_signals
 from worker.compose.watch import ProtectedLists
@@ -53,6 +54,7 @@ class WorkRequest:
         say: Tells the person one line.
         lease_s: Seconds of silence after which this worker's messages go to others.
         probe_every_s: Seconds between two tries after a halt.
+        keep_in: The folder of runs whose ledgers keep the outcomes; None for the queue of results.
     """
 
     address: QueueAddress
@@ -65,6 +67,7 @@ class WorkRequest:
     say: Callable[[str], None]
     lease_s: float
     probe_every_s: float
+    keep_in: Path | None = None
 
 
 async def work(request: WorkRequest) -> dict[str, object]:
@@ -82,6 +85,7 @@ async def work(request: WorkRequest) -> dict[str, object]:
         worker = _Worker(request, queue, name)
         with heed_signals(worker.stopping, request.say):
             await worker.run(key)
+        worker.report()
         return worker.told()
 
 
@@ -100,6 +104,21 @@ class _Worker:
         exclude = request.steering.exclude
         self._lists = ProtectedLists([exclude] if exclude else [])
         self._list_trouble: str | None = None
+        self._ledgers: CollectedLedgers | None = None
+        if request.keep_in is not None:
+            self._ledgers = CollectedLedgers(
+                request.keep_in,
+                request.address,
+                logs.to_stderr(key=""),
+                tenant=request.tenant.name,
+                operation=request.operation,
+            )
+
+    def report(self) -> None:
+        """Write the reports of the outcomes that are kept here."""
+        if self._ledgers is not None:
+            for summary in self._ledgers.report(self._request.say):
+                self._request.say(f"Report: {summary['report']}")
 
     async def run(self, key: ApiKey) -> None:
         """Work in sessions: one ends when the queue is empty, on a signal, or by a halt."""
@@ -171,7 +190,14 @@ class _Worker:
             most_claims=1 if probing else None,
             key=self._request.signing_key,
         )
-        return Desk(self._queue, terms, log, protected=self._lists.load(), on_record=self._outcomes.update)
+        return Desk(
+            self._queue,
+            terms,
+            log,
+            protected=self._lists.load(),
+            on_record=self._outcomes.update,
+            keeper=self._ledgers,
+        )
 
     def _pipeline(self, desk: Desk, pacer: AsyncPacer, transport: AiohttpTransport) -> Pipeline:
         def on_halt(halt: Halt) -> None:

@@ -1,6 +1,7 @@
 """The ledger of a run: what is planned, claimed and done, durable before it is known."""
 
 from worker.ledger.additions import add
+from worker.ledger.collected import CollectedRow, Collection, add_collected, known_of, open_collected
 from worker.ledger.fold import facts, first_pending, foreseen, report_rows, verify
 from worker.ledger.folder import Binding, PlanSummary, RunFolder
 from worker.ledger.inbox import Command
@@ -9,11 +10,14 @@ from worker.ledger.inbox import take as take_commands
 from worker.ledger.ledger import RunLedger
 from worker.ledger.locks import FileLock, tenant_lock
 from worker.ledger.planning import PlanDraft, remove_stale_drafts
-from worker.ledger.schema import PUBLISHED_TO
+from worker.ledger.schema import COLLECTED, PUBLISHED_TO
 
 __all__ = [
+    "COLLECTED",
     "PUBLISHED_TO",
     "Binding",
+    "CollectedRow",
+    "Collection",
     "Command",
     "FileLock",
     "PlanDraft",
@@ -21,9 +25,12 @@ __all__ = [
     "RunFolder",
     "RunLedger",
     "add",
+    "add_collected",
     "facts",
     "first_pending",
     "foreseen",
+    "known_of",
+    "open_collected",
     "post_command",
     "remove_stale_drafts",
     "report_rows",

@@ -13,7 +13,7 @@ import msgspec
 from worker.errors import LedgerError
 from worker.ledger.folder import RunFolder
 from worker.ledger.protection import IS_PROTECTED
-from worker.ledger.schema import RESENT, broken, connect
+from worker.ledger.schema import COLLECTED, RESENT, broken, connect
 from worker.ledger.steps import next_pending
 from worker.model import Outcome, Row, RunState
 from worker.protection import is_protected
@@ -124,7 +124,9 @@ def verify(folder: RunFolder) -> None:
         (count,) = connection.execute("SELECT count(*) FROM rows").fetchone()
         meta = dict(connection.execute("SELECT name, value FROM meta"))
         planned = int(meta["rows"])
-    if twice or stray or unknown or count != planned:
+        is_collected = COLLECTED in json.loads(meta["selection"])
+    missing = count > planned if is_collected else count != planned
+    if twice or stray or unknown or missing:
         raise LedgerError(
             f"The ledger {folder.ledger} does not add up: {planned} rows planned, {count} present,"
             f" {twice} with two states, {unknown} with an unknown one, {stray} outcomes of no row. No report"

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import os
+import secrets
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -82,7 +83,7 @@ class PlanDraft:
         self, runs_dir: Path, run_id: str, binding: Binding, *, operator: str, reason: str, planned_at: float
     ) -> None:
         self.folder = RunFolder(runs_dir / run_id)
-        self._draft = runs_dir / f"{_DRAFT}{run_id}"
+        self._draft = runs_dir / f"{_DRAFT}{run_id}-{secrets.token_hex(4)}"  # two may make one at once
         self._meta: dict[str, str] = {
             "run_id": run_id,
             "input_name": binding.input_name,

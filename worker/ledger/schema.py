@@ -39,11 +39,16 @@ CREATE TABLE commands (id INTEGER PRIMARY KEY, applied_at REAL NOT NULL, command
 CREATE TABLE protected (id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE published (          -- rows that went to a queue's workers, until they have an outcome or are taken back
   row INTEGER PRIMARY KEY, batch TEXT NOT NULL);  -- the name under which its outcome will come back
+CREATE TABLE collected (          -- of a run that was collected from a queue: by which name a row went there
+  batch TEXT NOT NULL, number INTEGER NOT NULL, row INTEGER NOT NULL, PRIMARY KEY (batch, number)) WITHOUT ROWID;
 """
 _SINCE_1: Final = (
     "CREATE TABLE IF NOT EXISTS published (row INTEGER PRIMARY KEY, batch TEXT NOT NULL);"
-    "PRAGMA user_version = 2"
+    "CREATE TABLE IF NOT EXISTS collected (batch TEXT NOT NULL, number INTEGER NOT NULL, row INTEGER NOT NULL,"
+    " PRIMARY KEY (batch, number)) WITHOUT ROWID; PRAGMA user_version = 2"
 )
+COLLECTED: Final = "collected"
+"""By this word a run's selection says that its rows were collected from a queue, and of which batch."""
 
 PUBLISHED_TO: Final = "published_to"
 """Under this name `meta` holds the queue that rows were published to last, without its login."""

@@ -2,10 +2,21 @@
 
 from worker.queueing.desk import Desk, Terms
 from worker.queueing.dispatch import Assignment, Dispatcher
-from worker.queueing.findings import DeadLetter, Finder, FoundRow, decode_found, decode_letter
+from worker.queueing.findings import (
+    FINDABLE,
+    DeadLetter,
+    Finder,
+    FoundRow,
+    decode_found,
+    decode_letter,
+    result_of,
+)
 from worker.queueing.messages import MOST_ROWS, Heading, ParsedRow, compose, parse, schema
+from worker.queueing.patience import Patience
+from worker.queueing.settler import Keeper
 
 __all__ = [
+    "FINDABLE",
     "MOST_ROWS",
     "Assignment",
     "DeadLetter",
@@ -14,11 +25,14 @@ __all__ = [
     "Finder",
     "FoundRow",
     "Heading",
+    "Keeper",
     "ParsedRow",
+    "Patience",
     "Terms",
     "compose",
     "decode_found",
     "decode_letter",
     "parse",
+    "result_of",
     "schema",
 ]

@@ -22,7 +22,7 @@ from worker.protection import is_protected
 from worker.queueing.findings import Finder, encode_finding
 from worker.queueing.patience import Patience
 from worker.queueing.reader import Read, Reader
-from worker.queueing.settler import Settler
+from worker.queueing.settler import Keeper, Settler
 from worker.queueing.taken import Taken
 
 _NO_ROOM_S: Final = 0.02
@@ -62,6 +62,7 @@ class Desk:
         terms: How messages are taken.
         log: Where it says what it did.
         protected: Ids that are never called.
+        keeper: Who keeps the outcomes; None for the queue of results.
         clock: Monotonic seconds.
         on_record: Told what the broker has confirmed.
     """
@@ -73,6 +74,7 @@ class Desk:
         log: structlog.typing.FilteringBoundLogger,
         *,
         protected: AbstractSet[str] = frozenset(),
+        keeper: Keeper | None = None,
         clock: Callable[[], float] = time.monotonic,
         on_record: Callable[[Mapping[Outcome, int]], None] = lambda _: None,
     ) -> None:
@@ -90,8 +92,8 @@ class Desk:
         self._taken: dict[str, Taken] = {}
         self._doubted: list[Result] = []
         self._believed = False
-        self._reader = Reader(queue, terms.finder, terms.key, self._patience, log)
-        self._settler = Settler(queue, self._patience, log, clock, self._taken.__delitem__, on_record)
+        self._reader = Reader(queue, terms.finder, terms.key, self._patience, log, keeper)
+        self._settler = Settler(queue, self._patience, log, clock, self._taken.__delitem__, on_record, keeper)
 
     @property
     def trouble(self) -> str:
@@ -221,7 +223,7 @@ class Desk:
     def _file(self, result: Result) -> None:
         taken, index = self._places.pop(result.row.number)
         batch = taken.batch
-        body = encode_finding(result, batch, index, taken.heading.batch_rows, self._terms.finder)
+        body = encode_finding(result, batch, index, taken.heading, self._terms.finder)
         taken.findings.append(Finding(batch, index, body))
         taken.open -= 1
         self._settler.change(taken, result.verdict.outcome)

@@ -14,17 +14,15 @@ import structlog
 
 from worker.errors import BrokerError
 from worker.guard import Guard, Halt, HaltKind
-from worker.model import FAILURES, Decision, Delivery, Depth, Outcome, Result, Row, Verdict
+from worker.model import Delivery, Depth, Result, Row
 from worker.ports import Queue, WorkQueue
-from worker.queueing.findings import FoundRow, decode_found
+from worker.queueing.findings import FINDABLE, FoundRow, decode_found, result_of
 from worker.queueing.messages import Heading, ParsedRow, compose
 from worker.queueing.patience import Patience
 
 _MESSAGES_AT_ONCE: Final = 10
 _RESULTS_AT_ONCE: Final = 1000
 _WAIT_S: Final = 0.25
-_CALLED: Final = FAILURES | {Outcome.SUCCEEDED, Outcome.EXCLUDED}
-"""What can become of a row that is with a worker."""
 _MOST_ROUNDS: Final = 3
 """So often a row is published; after that somebody has to look why no outcome comes."""
 
@@ -277,7 +275,7 @@ class Dispatcher:
         if row is None or name is None or not _answers(found, row, name):
             return  # it came twice, or late: the row has its outcome, or went again since it had one
         del self._with_workers[found.index]
-        result = _result(found, row, name)
+        result = result_of(found, msgspec.structs.replace(row, maybe_sent=row.maybe_sent or name.round > 0))
         self._ledger.record(result)
         self._halt_if(self._guard.see_finished(result.verdict))
 
@@ -335,24 +333,10 @@ def _answers(found: FoundRow, row: Row, name: _Name) -> bool:
     """Return whether an outcome is that of a row that went by `name`, in whichever round."""
     same = (found.user_id, found.identifier_id) == (row.user_id, row.identifier_id)
     return (
-        same and found.outcome in _CALLED and _Name.parse(found.batch).run_and_session == name.run_and_session
+        same
+        and found.outcome in FINDABLE
+        and _Name.parse(found.batch).run_and_session == name.run_and_session
     )
-
-
-def _result(found: FoundRow, row: Row, name: _Name) -> Result:
-    verdict = Verdict(
-        Decision.FINAL,
-        found.outcome,
-        found.status,
-        found.error_code,
-        found.error_message,
-        found.verified_contacts_left,
-        found.lockout_risk,
-    )
-    maybe_sent = row.maybe_sent or found.maybe_sent or name.round > 0
-    called = msgspec.structs.replace(row, maybe_sent=maybe_sent)
-    requests = row.earlier_requests + found.requests
-    return Result(called, verdict, requests, found.sent, found.started_at, found.finished_at)
 
 
 def _never_answered(rows: int) -> Halt:

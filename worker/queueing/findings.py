@@ -8,8 +8,11 @@ from typing import Final
 
 import msgspec
 
-from worker.model import Delivery, Outcome, Result
-from worker.queueing.messages import MOST_BYTES
+from worker.model import FAILURES, Decision, Delivery, Outcome, Result, Row, Verdict
+from worker.queueing.messages import MOST_BYTES, Heading
+
+FINDABLE: Final = FAILURES | {Outcome.SUCCEEDED, Outcome.EXCLUDED}
+"""What can become of a row that is with a worker."""
 
 
 class FoundRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -22,6 +25,7 @@ class FoundRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         tenant: Whose user it is.
         operation: What was done to it.
         sent: Whether a request of this delivery may have reached the server.
+        of_message: Whether `batch` is the broker's name for the message, which belongs to no batch.
         batch_rows: Rows of the whole batch, if its messages say so.
         maybe_sent: Whether an earlier delivery may have sent one already.
     """
@@ -38,6 +42,7 @@ class FoundRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     worker: str
     tenant: str
     operation: str
+    of_message: bool = False
     batch_rows: int | None = None
     maybe_sent: bool = False
     status: int | None = None
@@ -87,7 +92,7 @@ class Finder:
     operation: str
 
 
-def encode_finding(result: Result, batch: str, index: int, batch_rows: int | None, finder: Finder) -> bytes:
+def encode_finding(result: Result, batch: str, index: int, heading: Heading, finder: Finder) -> bytes:
     """Return the message that tells of `result`."""
     row, verdict = result.row, result.verdict
     return _encode(
@@ -104,7 +109,8 @@ def encode_finding(result: Result, batch: str, index: int, batch_rows: int | Non
             finder.worker,
             finder.tenant,
             finder.operation,
-            batch_rows,
+            heading.batch_id is None,
+            heading.batch_rows,
             row.maybe_sent,
             verdict.status,
             verdict.error_code,
@@ -113,6 +119,22 @@ def encode_finding(result: Result, batch: str, index: int, batch_rows: int | Non
             verdict.lockout_risk,
         )
     )
+
+
+def result_of(found: FoundRow, row: Row) -> Result:
+    """Return an outcome that travelled as that of `row`, of which the receiver may know more than the finder did."""
+    verdict = Verdict(
+        Decision.FINAL,
+        found.outcome,
+        found.status,
+        found.error_code,
+        found.error_message,
+        found.verified_contacts_left,
+        found.lockout_risk,
+    )
+    known = msgspec.structs.replace(row, maybe_sent=row.maybe_sent or found.maybe_sent)
+    requests = row.earlier_requests + found.requests
+    return Result(known, verdict, requests, found.sent, found.started_at, found.finished_at)
 
 
 def dead_letter(delivery: Delivery, reason: str) -> bytes:

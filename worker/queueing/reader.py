@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
 
@@ -14,6 +14,7 @@ from worker.ports import WorkQueue
 from worker.queueing.findings import Finder, dead_letter
 from worker.queueing.messages import Parsed, PoisonError, parse
 from worker.queueing.patience import Patience
+from worker.queueing.settler import Keeper
 from worker.queueing.taken import batch_of, is_fenced
 
 MOST_DELIVERIES: Final = 5
@@ -43,6 +44,7 @@ class Reader:
         key: Only messages signed with it count; None takes all.
         patience: How long a lost broker is waited for.
         log: Where it says what it did.
+        keeper: Who keeps the outcomes; None for the queue of results.
     """
 
     def __init__(
@@ -52,12 +54,14 @@ class Reader:
         key: bytes | None,
         patience: Patience,
         log: structlog.typing.FilteringBoundLogger,
+        keeper: Keeper | None,
     ) -> None:
         self._queue = queue
         self._finder = finder
         self._key = key
         self._patience = patience
         self._log = log
+        self._keeper = keeper
         self.buried = 0
         """Messages that went to the dead letters."""
 
@@ -70,13 +74,21 @@ class Reader:
         parsed = [(each, read) for each in deliveries if (read := await self._parsed(each))]
         asked: dict[str, set[int]] = collections.defaultdict(set)
         for delivery, read in parsed:
-            if is_fenced(read):
+            if is_fenced(read) or delivery.times > 1:
                 asked[batch_of(delivery, read)].update(row.index for row in read.rows)
-        known = await self._patience.persist(lambda: self._queue.known(asked)) if asked else {}
+        known = await self._known(asked) if asked else {}
         return [
             Read(delivery, read, known.get(batch_of(delivery, read), frozenset()))
             for delivery, read in parsed
         ]
+
+    async def _known(self, asked: Mapping[str, AbstractSet[int]]) -> Mapping[str, AbstractSet[int]]:
+        """Return which rows have an outcome, here or anywhere in the fleet."""
+        known = await self._patience.persist(lambda: self._queue.known(asked))
+        if self._keeper is None:
+            return known
+        here = await self._keeper.known(asked)
+        return {batch: known.get(batch, frozenset()) | here.get(batch, frozenset()) for batch in asked}
 
     async def _parsed(self, delivery: Delivery) -> Parsed | None:
         if delivery.times > MOST_DELIVERIES:

@@ -4,19 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import collections
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, Protocol
 
+import msgspec
 import structlog
 
 from worker.errors import BrokerError
-from worker.model import Delivery, Outcome
+from worker.model import Delivery, Outcome, Settlement
 from worker.ports import WorkQueue
 from worker.queueing.patience import Patience
 from worker.queueing.taken import Taken
 
 _GATHER_S: Final = 0.02
 _BEHIND_S: Final = 0.05
+
+
+class Keeper(Protocol):
+    """Keeps outcomes in place of the queue of results."""
+
+    async def keep(self, bodies: Sequence[bytes]) -> None:
+        """Make outcomes durable, each once by the name of its row.
+
+        Raises:
+            LedgerError: They are not; nothing will be any more.
+        """
+
+    async def known(self, rows: Mapping[str, Iterable[int]]) -> Mapping[str, frozenset[int]]:
+        """Return which of `rows` (indexes by batch) have an outcome here already."""
 
 
 class Settler:
@@ -29,6 +44,7 @@ class Settler:
         clock: Monotonic seconds.
         forget: Told the name of each message that is done with, before it can come again.
         on_record: Told what the broker has confirmed.
+        keeper: Who keeps the outcomes; None for the queue of results.
     """
 
     def __init__(
@@ -39,6 +55,7 @@ class Settler:
         clock: Callable[[], float],
         forget: Callable[[str], None],
         on_record: Callable[[Mapping[Outcome, int]], None],
+        keeper: Keeper | None,
     ) -> None:
         self._queue = queue
         self._patience = patience
@@ -46,6 +63,7 @@ class Settler:
         self._clock = clock
         self._forget = forget
         self._on_record = on_record
+        self._keeper = keeper
         self._changed: dict[str, Taken] = {}
         self._counts: collections.Counter[Outcome] = collections.Counter()
         self._handed = self._settled = 0
@@ -121,6 +139,8 @@ class Settler:
         settlements = [taken.settlement() for taken in changed]
         finished = [taken.delivery for taken in changed if not taken.open]
         returned = [taken.delivery for taken in changed if not taken.open and taken.given_back]
+        if self._keeper is not None:
+            settlements = await _keep(self._keeper, settlements)
         try:
             await self._patience.persist(lambda: self._queue.settle(settlements))
         except BrokerError as error:
@@ -140,3 +160,14 @@ class Settler:
             await self._patience.persist(lambda: self._queue.give_back(deliveries))
         except BrokerError as error:  # others get them after their lease
             self._log.warning("not_given_back", messages=len(deliveries), error=str(error))
+
+
+async def _keep(keeper: Keeper, settlements: Sequence[Settlement]) -> list[Settlement]:
+    """Have outcomes kept; return what is left to say to the broker."""
+    if bodies := [finding.body for each in settlements for finding in each.findings]:
+        await keeper.keep(bodies)
+    replace = msgspec.structs.replace
+    return [
+        replace(each, findings=[replace(finding, body=b"") for finding in each.findings])
+        for each in settlements
+    ]

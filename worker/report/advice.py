@@ -23,6 +23,8 @@ class Step:
 def next_steps(facts: RunFacts, run_dir: Path) -> list[Step]:
     """Return what an operator may want to do next, first things first; empty when nothing is left."""
     outcomes = every_outcome(facts.outcomes)
+    if "collected" in facts.selection and outcomes[Outcome.PENDING]:
+        return [Step("Collect the rest once the workers have it:", typed("collect", runs_dir=run_dir.parent))]
     if facts.state is not RunState.FINISHED:
         return [_resume(facts, run_dir, outcomes[Outcome.PENDING])]
     steps = []

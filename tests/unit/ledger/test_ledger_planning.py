@@ -158,7 +158,7 @@ def test_a_folder_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
 def test_a_draft_in_the_making_is_not_stale_and_a_left_one_is(tmp_path: Path) -> None:
     with PlanDraft(tmp_path, "r", BINDING, operator="", reason="", planned_at=1.0):
         remove_stale_drafts(tmp_path)
-        assert [path.name for path in tmp_path.iterdir()] == [".planning-r"]
+        assert [path.name[:11] for path in tmp_path.iterdir()] == [".planning-r"]
     (tmp_path / ".planning-dead").mkdir()
     (tmp_path / ".planning-dead" / "lock").touch()
     (tmp_path / ".planning-deader").mkdir()

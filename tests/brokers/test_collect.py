@@ -1,0 +1,178 @@
+"""Outcomes of a queue's workers become ledgers and reports, each row once, whoever keeps them."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+from brokers.fleet import ROWS, Fleet
+
+from worker.model import Depth
+from worker.ports import WorkQueue
+from worker.queueing import Heading, ParsedRow, compose
+
+
+def collect(fleet: Fleet) -> tuple[int, dict[str, Any]]:
+    code, out, err = fleet.call("collect", "--json")
+    assert out.startswith("{"), err
+    return code, json.loads(out)
+
+
+def reported(fleet: Fleet, run: dict[str, Any]) -> list[dict[str, str]]:
+    with (fleet.folder / run["report"]).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def every_row(fleet: Fleet, rows: list[tuple[str, str]], run: dict[str, Any]) -> None:
+    """Ask of a report that it has each pair once, with its outcome and its name."""
+    lines = reported(fleet, run)
+    assert sorted((line["user_id"], line["identifier_id"]) for line in lines) == sorted(rows)
+    assert {line["_outcome"] for line in lines} == {"succeeded"}
+    assert sorted(int(line["number"]) for line in lines) == list(range(1, len(rows) + 1))
+
+
+def publish(fleet: Fleet, *bodies: bytes) -> None:
+    async def send(queue: WorkQueue) -> None:
+        await queue.publish(list(bodies))
+
+    asyncio.run(fleet.ask(send))
+
+
+def one(user_id: str, identifier_id: str) -> bytes:
+    return json.dumps({"user_id": user_id, "identifier_id": identifier_id}).encode()
+
+
+def test_a_batch_becomes_a_run_with_its_report(fleet: Fleet) -> None:
+    rows = fleet.batch()
+    assert fleet.work("--until-empty").wait(60) == 0
+    code, told = collect(fleet)
+    [run] = told["runs"]
+    assert (code, told["collected"], run["complete"], run["rows"]) == (0, ROWS, True, ROWS)
+    every_row(fleet, rows, run)
+    assert collect(fleet) == (0, {"collected": 0, "runs": [], "exit_code": 0})
+    assert fleet.depth("results") == Depth(0, 0)
+
+
+def test_a_part_of_a_batch_is_not_complete(fleet: Fleet) -> None:
+    rows = fleet.batch()
+    worker = fleet.work("--rate", "50/s")
+    fleet.wait_for_calls(20)
+    worker.terminate()
+    worker.wait()
+    code, told = collect(fleet)
+    [run] = told["runs"]
+    done = fleet.calls().total()
+    assert (code, run["complete"], run["state"], run["outcomes"]["pending"]) == (
+        3,
+        False,
+        "halted",
+        ROWS - done,
+    )
+    assert "have not been collected yet" in run["halt_reason"]
+    assert len(reported(fleet, run)) == told["collected"] == done
+    assert fleet.work("--until-empty").wait(60) == 0
+    code, told = collect(fleet)
+    assert (code, told["collected"]) == (0, ROWS - done)
+    every_row(fleet, rows, told["runs"][0])
+
+
+def test_a_killed_collector_loses_and_repeats_nothing(fleet: Fleet) -> None:
+    rows = fleet.batch()
+    assert fleet.work("--until-empty", "--rate", "2000/s").wait(60) == 0
+    collector = fleet.start("collect", "--follow")
+    fleet.wait_for_run()
+    collector.send_signal(signal.SIGKILL)
+    collector.wait()
+    every_row(fleet, rows, fleet.collect_all(ROWS))
+
+
+def test_rows_of_no_batch_are_in_one_run(fleet: Fleet) -> None:
+    rows = fleet.file(20)
+    publish(fleet, *(one(*pair) for pair in rows))
+    assert fleet.work("--until-empty").wait(60) == 0
+    code, told = collect(fleet)
+    [run] = told["runs"]
+    assert (code, told["collected"]) == (0, 20)
+    lines = reported(fleet, run)
+    assert sorted((line["user_id"], line["identifier_id"]) for line in lines) == sorted(rows)
+
+
+def test_a_result_that_comes_twice_is_one_row(fleet: Fleet) -> None:
+    fleet.batch(20)
+    assert fleet.work("--until-empty").wait(60) == 0
+
+    async def double(queue: WorkQueue) -> None:
+        results = queue.results()
+        taken = await results.receive(50, 5.0)
+        await results.publish([delivery.body for delivery in taken] + [b"{nonsense"])
+        await results.give_back(taken)
+
+    asyncio.run(fleet.ask(double))
+    code, told = collect(fleet)
+    assert (code, told["collected"]) == (0, 20)
+
+
+def test_failed_rows_of_a_collected_run_go_again(fleet: Fleet) -> None:
+    fleet.tenant.trouble(server_error=0.25)
+    fleet.batch()
+    assert fleet.work("--until-empty", "--attempts", "1", "--max-failures", "100%").wait(60) == 0
+    code, told = collect(fleet)
+    [run] = told["runs"]
+    assert code == 1
+    fleet.tenant.trouble()
+    code, _, err = fleet.call("run", run["run_id"], "--yes")
+    assert (code, "nothing to carry out here" in err) == (2, True)
+    code, out, err = fleet.call("retry", run["run_id"], "--yes", "--json", "--rate", "900/s")
+    assert code == 0, err
+    assert json.loads(out)["outcomes"]["succeeded"] == ROWS
+    assert fleet.calls().total() == run["outcomes"]["exhausted"]
+
+
+def test_workers_keep_outcomes_in_ledgers_of_their_own(fleet: Fleet) -> None:
+    rows = fleet.batch()
+    flags = ["--until-empty", "--results", "ledger"]
+    workers = [fleet.work(*flags) for _ in range(2)]
+    for worker in workers:
+        _, err = worker.communicate(timeout=60)
+        assert worker.returncode == 0, err
+    assert fleet.depth() == fleet.depth("results") == Depth(0, 0)
+    every_row(fleet, rows, fleet.collect_all(0))
+
+
+def test_a_killed_worker_does_not_call_again_what_its_ledger_knows(fleet: Fleet) -> None:
+    rows = fleet.batch(rows_per_message=100)
+    flags = ["--until-empty", "--results", "ledger", "--rate", "100/s", "--concurrency", "8"]
+    for calls in (60, 140):
+        victim = fleet.work(*flags)
+        fleet.wait_for_calls(calls)
+        victim.send_signal(signal.SIGKILL)
+        victim.wait()
+    _, err = (last := fleet.work(*flags)).communicate(timeout=60)
+    assert last.returncode == 0, err
+    every_row(fleet, rows, fleet.collect_all(0))
+    again = fleet.calls().total() - ROWS
+    assert 0 <= again <= 2 * (8 + 100 * 0.2), "more was called again than was in flight or not recorded"
+
+
+def test_a_folder_that_cannot_be_written_to_ends_the_worker_and_loses_nothing(fleet: Fleet) -> None:
+    rows = fleet.batch(20)
+    Path(fleet.folder / "occupied").write_text("a file")
+    code, _, err = fleet.call("work", "--results", "ledger", "--runs", "occupied", "--until-empty")
+    assert (code, "Traceback" in err) == (2, False)
+    assert "--runs occupied" in err
+    assert fleet.work("--until-empty").wait(60) == 0
+    code, told = collect(fleet)
+    every_row(fleet, rows, told["runs"][0])
+
+
+def test_a_batch_id_cannot_lead_out_of_the_folder_of_runs(fleet: Fleet) -> None:
+    [pair] = fleet.file(1)
+    row = ParsedRow(index=1, user_id=pair[0], identifier_id=pair[1])
+    publish(fleet, compose([row], Heading("b", 1)).replace(b'"b"', b'"../../b"'))
+    assert fleet.work("--until-empty").wait(60) == 0
+    assert collect(fleet) == (0, {"collected": 0, "runs": [], "exit_code": 0})
+    assert "batch_id" in fleet.call("dead-letters")[2]

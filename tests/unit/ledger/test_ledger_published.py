@@ -1,0 +1,91 @@
+"""Rows that are with the workers of a queue: kept over sessions, and not called by others in silence."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from unit.ledger.ledger_staging import look, plan, result, tamper
+
+from worker.ledger import RunFolder, RunLedger, report_rows, verify
+from worker.model import Outcome
+
+QUEUE = "redis://host unverify"
+
+
+@contextlib.asynccontextmanager
+async def session(
+    folder: RunFolder, queue: str = QUEUE, retake: frozenset[Outcome] = frozenset()
+) -> AsyncIterator[RunLedger]:
+    async with contextlib.aclosing(await RunLedger.open(folder)) as ledger:
+        await ledger.begin_session("ann@host", {}, publishes_to=queue, retake=retake)
+        yield ledger
+
+
+async def published(ledger: RunLedger) -> list[tuple[int, str, bool]]:
+    return [(row.number, batch, row.maybe_sent) for row, batch in await ledger.published()]
+
+
+async def test_what_is_published_stays_with_the_workers_over_sessions(tmp_path: Path) -> None:
+    folder = plan(tmp_path, 4)
+    async with session(folder) as ledger:
+        await ledger.publish(await ledger.claim(2), "r.1.0")
+    async with session(folder) as ledger:
+        assert await published(ledger) == [(1, "r.1.0", False), (2, "r.1.0", False)]
+        assert [row.number for row in await ledger.claim(9)] == [3, 4]
+    assert look(folder, "SELECT value FROM meta WHERE name = 'published_to'") == [(QUEUE,)]
+    assert [row.sent for row in report_rows(folder)] == ["maybe"] * 4
+
+
+async def test_an_outcome_ends_it(tmp_path: Path) -> None:
+    folder = plan(tmp_path, 2)
+    async with session(folder) as ledger:
+        rows = await ledger.claim(2)
+        await ledger.publish(rows, "r.1.0")
+        ledger.record(result(rows[0]))
+        await ledger.flush()
+        assert await published(ledger) == [(2, "r.1.0", False)]
+    verify(folder)
+
+
+async def test_a_row_that_was_claimed_and_not_published_comes_back(tmp_path: Path) -> None:
+    folder = plan(tmp_path, 2)
+    async with session(folder) as ledger:
+        await ledger.publish(await ledger.claim(1), "r.1.0")
+        await ledger.claim(1)
+    async with session(folder) as ledger:
+        assert [(row.number, row.maybe_sent) for row in await ledger.claim(9)] == [(2, True)]
+
+
+async def test_who_calls_by_itself_takes_them_back_as_maybe_sent(tmp_path: Path) -> None:
+    folder = plan(tmp_path, 2)
+    async with session(folder) as ledger:
+        await ledger.publish(await ledger.claim(1), "r.1.0")
+    async with session(folder, queue="") as ledger:
+        assert await published(ledger) == []
+        assert [(row.number, row.maybe_sent) for row in await ledger.claim(9)] == [(1, True), (2, False)]
+
+
+async def test_a_row_that_is_taken_back_is_not_with_the_workers(tmp_path: Path) -> None:
+    folder = plan(tmp_path, 1)
+    async with session(folder) as ledger:
+        rows = await ledger.claim(1)
+        await ledger.publish(rows, "r.1.0")
+        ledger.record(result(rows[0], Outcome.EXHAUSTED, status=503))
+    async with session(folder, retake=frozenset({Outcome.EXHAUSTED})) as ledger:
+        assert await published(ledger) == []
+        [row] = await ledger.claim(1)
+        await ledger.publish([row], "r.2.0")
+        await ledger.publish([row], "r.2.1")
+        assert await published(ledger) == [(1, "r.2.1", False)]
+
+
+async def test_a_ledger_of_the_version_before_is_brought_up_to_this_one(tmp_path: Path) -> None:
+    folder = plan(tmp_path, 2)
+    for statement in ("DROP TABLE published", "DROP TABLE collected", "PRAGMA user_version = 1"):
+        tamper(folder, statement)
+    assert len(list(report_rows(folder))) == 2  # to read, it needs none of it
+    async with session(folder) as ledger:
+        await ledger.publish(await ledger.claim(1), "r.1.0")
+        assert await published(ledger) == [(1, "r.1.0", False)]

@@ -1,0 +1,203 @@
+"""From a queue's results to ledgers and reports: by whoever collects them, or by the worker that found them."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import dataclasses
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from worker import logs
+from worker.brokers import QueueAddress, open_queue
+from worker.compose.planning import make_private, operator
+from worker.compose.reporting import last_report
+from worker.compose.stopping import StopRequest, heed_signals
+from worker.errors import BrokerError, RunBusyError
+from worker.ledger import (
+    COLLECTED,
+    CollectedRow,
+    Collection,
+    RunFolder,
+    add_collected,
+    known_of,
+    open_collected,
+)
+from worker.model import Row
+from worker.ports import Queue
+from worker.queueing import FINDABLE, FoundRow, Patience, decode_found, result_of
+
+_AT_ONCE: Final = 1000
+_WAIT_S: Final = 0.5
+
+
+class CollectedLedgers:
+    """The ledgers of what is collected from one queue: one for each batch, one for all that belongs to none.
+
+    Several processes may keep outcomes in the same folder at once. Implements `worker.queueing.Keeper`.
+
+    Args:
+        runs_dir: The folder of runs.
+        address: The queue.
+        log: Where it says what it left out.
+        tenant: Whose users the outcomes are that `known` is asked for.
+        operation: What was done to them.
+
+    Raises:
+        UsageError: The folder cannot be made.
+    """
+
+    def __init__(
+        self,
+        runs_dir: Path,
+        address: QueueAddress,
+        log: structlog.typing.FilteringBoundLogger,
+        *,
+        tenant: str = "",
+        operation: str = "",
+    ) -> None:
+        make_private(runs_dir)
+        self._runs_dir = runs_dir
+        self._address = address
+        self._source = f"queue {address}"
+        self._log = log
+        self._tenant, self._operation = tenant, operation
+        self.added: collections.Counter[RunFolder] = collections.Counter()
+        """How many outcomes were added to which run."""
+
+    async def keep(self, bodies: Sequence[bytes]) -> None:
+        """Make outcomes durable, each once by the name of its row.
+
+        Raises:
+                LedgerError: They are not recorded.
+        """
+        await asyncio.to_thread(self._keep, bodies)
+
+    async def known(self, rows: Mapping[str, Iterable[int]]) -> Mapping[str, frozenset[int]]:
+        """Return which of `rows` (indexes by batch) have an outcome here already."""
+        return await asyncio.to_thread(self._known, {batch: list(each) for batch, each in rows.items()})
+
+    def report(self, say: Callable[[str], None]) -> list[dict[str, object]]:
+        """Write the reports of what was collected from this queue, where they are missing or old.
+
+        Returns the summaries of the runs that something was added to, and of those that are not complete.
+
+        Raises:
+            LedgerError: A ledger cannot be read.
+            ReportError: A file could not be written.
+        """
+        summaries = []
+        for folder, binding in RunFolder.bound(self._runs_dir):
+            if COLLECTED not in binding.selection or binding.input_name != self._source:
+                continue
+            try:
+                summary = last_report(folder, accept=frozenset())
+            except RunBusyError as error:
+                say(f"Its report is not written: {error}")
+                continue
+            if self.added[folder] or not summary["complete"]:
+                summaries.append(summary)
+        return summaries
+
+    def _keep(self, bodies: Sequence[bytes]) -> None:
+        groups: dict[Collection, list[FoundRow]] = collections.defaultdict(list)
+        for body in bodies:
+            if (found := self._read(body)) is not None:
+                name = self._address.name if found.of_message else found.batch
+                groups[Collection(name, found.tenant, found.operation)].append(found)
+        for collection, group in groups.items():
+            folder = open_collected(
+                self._runs_dir, collection, source=self._source, operator=operator(), now=time.time()
+            )
+            rows = [_collected(found) for found in group]
+            self.added[folder] += add_collected(folder, rows, group[-1].batch_rows)
+
+    def _read(self, body: bytes) -> FoundRow | None:
+        try:
+            found = decode_found(body)
+        except msgspec.MsgspecError as error:
+            self._log.warning("unreadable_result", error=str(error))
+            return None
+        if found.outcome not in FINDABLE:
+            self._log.warning("unreadable_result", error=f"no worker finds {found.outcome}")
+            return None
+        return found
+
+    def _known(self, rows: Mapping[str, Iterable[int]]) -> dict[str, frozenset[int]]:
+        known: dict[str, frozenset[int]] = {}
+        for batch, numbers in rows.items():
+            for name in (batch, self._address.name):  # a batch, or a message of none
+                folder = Collection(name, self._tenant, self._operation).folder(self._runs_dir)
+                here = known_of(folder, batch, numbers) if folder.exists else frozenset[int]()
+                known[batch] = known.get(batch, frozenset()) | here
+        return known
+
+
+def _collected(found: FoundRow) -> CollectedRow:
+    row = Row(0, found.user_id, found.identifier_id)
+    return CollectedRow(found.batch, found.index, found.worker, result_of(found, row))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CollectRequest:
+    """What is to be collected.
+
+    Attributes:
+        address: The queue.
+        runs_dir: Where the ledgers are.
+        follow: Whether to go on when there is no result for the moment.
+        say: Tells the person one line.
+    """
+
+    address: QueueAddress
+    runs_dir: Path
+    follow: bool
+    say: Callable[[str], None]
+
+
+async def collect(request: CollectRequest) -> tuple[int, list[dict[str, object]]]:
+    """Take results until there are none, or until a signal, and report.
+
+    A result is acknowledged once it is in a ledger: one whose acknowledgement is lost comes again, and is known.
+    Returns how many outcomes were new, and the summaries of their runs and of those that are not complete.
+
+    Raises:
+        BrokerError: The queue cannot be reached; run again to go on.
+        LedgerError: Nothing can be recorded.
+        ReportError: A report could not be written.
+    """
+    ledgers = CollectedLedgers(request.runs_dir, request.address, logs.to_stderr(key=""))
+    name = f"collect-{secrets.token_hex(4)}"
+    try:
+        async with contextlib.aclosing(open_queue(request.address, name)) as queue:
+            await _drain(queue.results(), ledgers, request)
+    finally:
+        summaries = ledgers.report(request.say)
+    return ledgers.added.total(), summaries
+
+
+async def _drain(results: Queue, ledgers: CollectedLedgers, request: CollectRequest) -> None:
+    stopped = asyncio.Event()
+    patience = Patience(logs.to_stderr(key=""), time.monotonic)
+    with heed_signals(StopRequest(stopped.set), request.say):
+        while not stopped.is_set():
+            try:
+                deliveries = await results.receive(_AT_ONCE, _WAIT_S)
+                if not deliveries and not request.follow and not (await results.depth()).waiting:
+                    return
+                await ledgers.keep([delivery.body for delivery in deliveries])
+                await results.acknowledge(deliveries)
+            except BrokerError as error:
+                if not request.follow:
+                    raise
+                patience.lost(error)
+                await patience.back_off(stopped)
+            else:
+                patience.back()
