@@ -36,6 +36,7 @@ _LOOK_S: Final = 1.0
 _AHEAD_S: Final = 2.0
 """Rows at hand last about this long: what more a worker took, the others would wait for."""
 _LEAST_ROWS: Final = 64
+_LONGEST_KEY_BYTES: Final = 4096
 _MOST_ROWS: Final = 4096
 
 
@@ -234,9 +235,12 @@ def read_signing_key(path: Path | None) -> bytes | None:
     if path is None:
         return None
     try:
-        key = path.read_bytes().strip()
+        with path.open("rb") as file:
+            key = file.read(_LONGEST_KEY_BYTES + 1).strip()
     except OSError as error:
         raise ConfigurationError(f"The signing key {path} cannot be read: {error.strerror}.") from None
     if len(key) < 16:  # noqa: PLR2004 - 128 bits, however they are written
         raise ConfigurationError(f"The signing key in {path} has {len(key)} bytes; 16 are the least.")
+    if len(key) > _LONGEST_KEY_BYTES:
+        raise ConfigurationError(f"{path} has over {_LONGEST_KEY_BYTES} bytes: that is no signing key.")
     return key

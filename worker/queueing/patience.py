@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import random
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
@@ -24,11 +25,18 @@ class Patience:
     Args:
         log: Is told when it is lost and when it is back.
         clock: Monotonic seconds.
+        chance: Returns a number from 0 to 1: many workers that lost one broker do not come back all at once.
     """
 
-    def __init__(self, log: structlog.typing.FilteringBoundLogger, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        log: structlog.typing.FilteringBoundLogger,
+        clock: Callable[[], float],
+        chance: Callable[[], float] = random.random,
+    ) -> None:
         self._log = log
         self._clock = clock
+        self._chance = chance
         self._ends_at = math.inf
         self._delay_s = _SHORTEST_S
         self.trouble = ""
@@ -41,7 +49,7 @@ class Patience:
         self._ends_at = min(self._ends_at, self._clock() + grace_s)
 
     async def persist(self, step: Callable[[], Awaitable[T]]) -> T:
-        """Do `step`, again and again while the broker is lost; each wait is twice the last one, up to 5 s.
+        """Do `step`, again and again while the broker is lost; each wait is about twice the last one, up to 5 s.
 
         Raises:
             BrokerError: The broker was still lost when the patience had ended.
@@ -55,7 +63,7 @@ class Patience:
                 left_s = self._ends_at - self._clock()
                 if left_s <= 0:
                     raise
-                await asyncio.sleep(min(delay_s, left_s))
+                await asyncio.sleep(min(self._jittered(delay_s), left_s))
                 delay_s = min(delay_s * 2, _LONGEST_S)
             else:
                 self.back()
@@ -65,8 +73,11 @@ class Patience:
         """Wait, longer each time until the broker is back, and no longer than until `unless` is set."""
         delay_s, self._delay_s = self._delay_s, min(self._delay_s * 2, _LONGEST_S)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(delay_s):
+            async with asyncio.timeout(self._jittered(delay_s)):
                 await unless.wait()
+
+    def _jittered(self, delay_s: float) -> float:
+        return delay_s * (0.5 + self._chance() / 2)
 
     def lost(self, error: BrokerError) -> None:
         """Say that the broker is lost, unless that was said."""
