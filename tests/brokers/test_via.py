@@ -108,6 +108,22 @@ def test_workers_come_and_go(fleet: Fleet) -> None:
     assert fleet.calls().total() - ROWS <= len(again), "more was called twice than the report says"
 
 
+def test_a_rolling_restart_makes_no_row_fail_and_calls_none_twice(fleet: Fleet) -> None:
+    fleet.file()
+    workers = [fleet.work("--rate", "20/s") for _ in range(3)]
+    coordinator = fleet.via()
+    for calls in (40, 90, 140):
+        fleet.wait_for_calls(calls)
+        old = workers.pop(0)
+        old.terminate()
+        assert old.wait(20) == 0
+        workers.append(fleet.work("--rate", "20/s"))
+    code, summary, err = ended(coordinator)
+    assert code == 0, err
+    all_done_once(fleet, summary)
+    assert set(fleet.calls().values()) == {1}
+
+
 def test_rows_that_the_broker_forgot_are_published_again(fleet: Fleet, redis_server: RedisServer) -> None:
     fleet.file()
     worker = fleet.work("--rate", "60/s")

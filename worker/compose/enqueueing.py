@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from worker.brokers import QueueAddress, open_queue
+from worker.errors import InputError
 from worker.intake import InputOptions, as_file, open_table
 from worker.model import InputRow
 from worker.queueing import Heading, ParsedRow, compose
@@ -76,7 +77,7 @@ async def enqueue(request: EnqueueRequest) -> Receipt:
     """Validate the whole input, then publish its good rows; return the receipt.
 
     Raises:
-        InputError: The file as a whole is no batch; nothing was published.
+        InputError: The file as a whole is no batch, and nothing was published; or it changed meanwhile.
         BrokerError: The broker is lost; publishing again is safe, as the rows keep their names.
     """
     with as_file(request.input_path, request.spool) as path:
@@ -94,6 +95,12 @@ async def enqueue(request: EnqueueRequest) -> Receipt:
                 while bodies := list(itertools.islice(messages, _MESSAGES_AT_ONCE)):
                     await queue.publish(bodies)
                     receipt.messages += len(bodies)
+            if table.sha256 != receipt.sha256:
+                raise InputError(
+                    f"{request.input_path} changed while it was published: the {receipt.messages:,} messages in the"
+                    " queue hold what it was by then. Enqueue it again once it is complete; what is in both is then"
+                    " called twice."
+                )
     return receipt
 
 
