@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
+import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
 
@@ -22,6 +24,8 @@ from worker.pacing import AsyncPacer, RatePlan
 from worker.pipeline import Pipeline
 from worker.queueing import Assignment, Dispatcher
 from worker.transport import prime_malloc
+
+_QUEUE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,59}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -183,7 +187,7 @@ async def calling_by_workers(
     """Yield the engine that publishes to a queue."""
     binding = folder.binding()
     assignment = Assignment(
-        run_id=folder.meta()["run_id"],
+        name=_name_of(folder.meta()["run_id"]),
         session=session,
         tenant=binding.tenant,
         operation=binding.operation,
@@ -197,3 +201,11 @@ async def calling_by_workers(
         await queue.depth()  # a queue that cannot be reached is said before anything is published
         dispatcher = Dispatcher(ledger, queue, assignment, guard, log, on_halt=on_halt)
         yield FleetEngine(dispatcher, via.address)
+
+
+def _name_of(run_id: str) -> str:
+    """Return a run's name as that of a queue, which has fewer letters, and not so many."""
+    if _QUEUE_NAME.fullmatch(run_id):
+        return run_id
+    digest = hashlib.sha256(run_id.encode()).hexdigest()[:8]
+    return f"{re.sub('[^A-Za-z0-9]+', '-', run_id)[:40].strip('-')}-{digest}"

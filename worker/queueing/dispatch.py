@@ -51,7 +51,7 @@ class Assignment:
     """What the workers are told, and how much at a time.
 
     Attributes:
-        run_id: The run; its outcomes go to a results queue of this name.
+        name: The run's, fit for a queue: its outcomes go to a results queue of this name.
         session: The session's number: what it publishes has a name of its own, so that a row which goes again after
             it had an outcome is not taken for the one before.
         tenant: Whose users the rows are.
@@ -63,7 +63,7 @@ class Assignment:
         grace_s: Seconds that a stop waits for outcomes of what is with the workers.
     """
 
-    run_id: str
+    name: str
     session: int
     tenant: str
     operation: str
@@ -130,7 +130,7 @@ class Dispatcher:
     ) -> None:
         self._ledger = ledger
         self._queue = queue
-        self._results: Queue = queue.results(assignment.run_id)
+        self._results: Queue = queue.results(assignment.name)
         self._assignment = assignment
         self._guard = guard
         self._log = log
@@ -144,7 +144,8 @@ class Dispatcher:
         self._may_publish.set()
         self._room = asyncio.Event()
         self._room.set()
-        self._heard_at = clock()
+        self._heard_at = self._alive_at = clock()
+        """When the last outcome came, and when there was the last sign that somebody has the rows still."""
         self._ends_at = math.inf
         self._depth: Depth | None = None
         self.halt: Halt | None = None
@@ -181,7 +182,6 @@ class Dispatcher:
         """
         for row, batch in await self._ledger.published():
             self._keep([row], _Name.parse(batch))
-        self._heard_at = self._clock()
         async with asyncio.TaskGroup() as tasks:
             publishing = tasks.create_task(self._publish_all())
             tasks.create_task(self._collect(publishing))
@@ -206,7 +206,7 @@ class Dispatcher:
 
     async def _publish_all(self) -> None:
         assignment = self._assignment
-        name = _Name(f"{assignment.run_id}.{assignment.session}", 0)
+        name = _Name(f"{assignment.name}.{assignment.session}", 0)
         while True:
             await self._may_publish.wait()
             await self._room.wait()
@@ -227,7 +227,7 @@ class Dispatcher:
             reason=assignment.reason,
             tenant=assignment.tenant,
             operation=assignment.operation,
-            reply_to=assignment.run_id,
+            reply_to=assignment.name,
         )
         size = assignment.rows_per_message
         blocks = (rows[start : start + size] for start in range(0, len(rows), size))
@@ -257,7 +257,7 @@ class Dispatcher:
         """Record outcomes, then acknowledge: one whose acknowledgement is lost comes again, and is known."""
         for delivery in deliveries:
             self._heed(delivery)
-        self._heard_at = self._clock()
+        self._heard_at = self._alive_at = self._clock()
         self._weigh_room()
         await self._ledger.flush()
         try:
@@ -281,17 +281,17 @@ class Dispatcher:
 
     async def _look_for_lost(self) -> None:
         """Publish rows again of which neither queue holds anything, a lease after the last sign of life."""
-        silent_s = self._clock() - self._heard_at
-        if silent_s <= self._queue.lease_s or not self.left or self._stopping.is_set():
+        now = self._clock()
+        if now - self._alive_at <= self._queue.lease_s or not self.left or self._stopping.is_set():
             return
         self._depth = await self._queue.depth()
         results = await self._results.depth()
+        self._alive_at = now
         if self._depth.waiting or self._depth.taken or results.waiting or results.taken:
             return
         again: dict[_Name, list[Row]] = {}
         for row, name in self._with_workers.values():
             again.setdefault(name.next(), []).append(row)
-        self._heard_at = self._clock()
         for name, rows in again.items():
             if name.round >= _MOST_ROUNDS:
                 self._halt_if(_never_answered(len(rows)))
@@ -309,6 +309,9 @@ class Dispatcher:
             self._log.warning("results_queue_not_removed", error=str(error))
 
     def _keep(self, rows: Sequence[Row], name: _Name) -> None:
+        self._alive_at = self._clock()
+        if not self.left:
+            self._heard_at = self._alive_at
         self._with_workers.update({row.number: (row, name) for row in rows})
         self._weigh_room()
 
