@@ -1,7 +1,8 @@
 """Work that comes from a message queue: what is in a message, and who takes it apart and accounts for it."""
 
+from worker.queueing.assignment import Assignment
 from worker.queueing.desk import Desk, Terms
-from worker.queueing.dispatch import Assignment, Dispatcher
+from worker.queueing.dispatch import Dispatcher
 from worker.queueing.findings import (
     FINDABLE,
     DeadLetter,

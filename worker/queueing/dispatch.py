@@ -16,8 +16,8 @@ from worker.errors import BrokerError
 from worker.guard import Guard, Halt, HaltKind
 from worker.model import Delivery, Depth, Result, Row
 from worker.ports import Queue, WorkQueue
+from worker.queueing.assignment import Assignment, RowsName
 from worker.queueing.findings import FINDABLE, FoundRow, decode_found, result_of
-from worker.queueing.messages import Heading, ParsedRow, compose
 from worker.queueing.patience import Patience
 
 _MESSAGES_AT_ONCE: Final = 10
@@ -46,58 +46,11 @@ class Publishing(Protocol):
         """Wait until all that was recorded is durable."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Assignment:
-    """What the workers are told, and how much at a time.
-
-    Attributes:
-        name: The run's, fit for a queue: its outcomes go to a results queue of this name.
-        session: The session's number: what it publishes has a name of its own, so that a row which goes again after
-            it had an outcome is not taken for the one before.
-        tenant: Whose users the rows are.
-        operation: What is done to them.
-        reason: Why.
-        key: Signs the messages; None does not.
-        rows_per_message: Rows in one message.
-        most_rows: Rows that are with the workers at once, at most: what a stop leaves to them.
-        grace_s: Seconds that a stop waits for outcomes of what is with the workers.
-    """
-
-    name: str
-    session: int
-    tenant: str
-    operation: str
-    reason: str
-    key: bytes | None
-    rows_per_message: int
-    most_rows: int = 10_000
-    grace_s: float = 5.0
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class DispatchStatus:
     """How a dispatch stands; see `worker.compose.monitor.Pace`."""
 
     text: str
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Name:
-    """Under which name a row was published: `RUN.SESSION.ROUND`."""
-
-    run_and_session: str
-    round: int
-
-    @classmethod
-    def parse(cls, batch: str) -> _Name:
-        front, _, number = batch.rpartition(".")
-        return cls(front, int(number) if number.isdecimal() else 0)
-
-    def next(self) -> _Name:
-        return _Name(self.run_and_session, self.round + 1)
-
-    def __str__(self) -> str:
-        return f"{self.run_and_session}.{self.round}"
 
 
 class Dispatcher:
@@ -138,7 +91,7 @@ class Dispatcher:
         self._clock = clock
         self._patience = Patience(log, clock)
         self._at_once = min(assignment.rows_per_message * _MESSAGES_AT_ONCE, assignment.most_rows)
-        self._with_workers: dict[int, tuple[Row, _Name]] = {}
+        self._with_workers: dict[int, tuple[Row, RowsName]] = {}
         self._stopping = asyncio.Event()
         self._may_publish = asyncio.Event()
         self._may_publish.set()
@@ -181,11 +134,11 @@ class Dispatcher:
             ExceptionGroup: Holds a LedgerError: nothing more can be recorded.
         """
         for row, batch in await self._ledger.published():
-            self._keep([row], _Name.parse(batch))
+            self._keep([row], RowsName.parse(batch))
         async with asyncio.TaskGroup() as tasks:
             publishing = tasks.create_task(self._publish_all())
             tasks.create_task(self._collect(publishing))
-        if not self.left and not self._stopping.is_set():
+        if not self.left:
             await self._forget_results()
 
     def stop(self) -> None:
@@ -205,8 +158,7 @@ class Dispatcher:
         self._may_publish.set()
 
     async def _publish_all(self) -> None:
-        assignment = self._assignment
-        name = _Name(f"{assignment.name}.{assignment.session}", 0)
+        name = self._assignment.first_name
         while True:
             await self._may_publish.wait()
             await self._room.wait()
@@ -219,19 +171,9 @@ class Dispatcher:
             self._keep(rows, name)
             await self._send(rows, name)
 
-    async def _send(self, rows: Sequence[Row], name: _Name) -> None:
+    async def _send(self, rows: Sequence[Row], name: RowsName) -> None:
         """Publish rows; what the broker does not take before a stop's grace has ended is found missing later."""
-        assignment = self._assignment
-        heading = Heading(
-            batch_id=str(name),
-            reason=assignment.reason,
-            tenant=assignment.tenant,
-            operation=assignment.operation,
-            reply_to=assignment.name,
-        )
-        size = assignment.rows_per_message
-        blocks = (rows[start : start + size] for start in range(0, len(rows), size))
-        bodies = [compose([_parsed(row) for row in block], heading, key=assignment.key) for block in blocks]
+        bodies = self._assignment.messages(rows, name)
         try:
             await self._patience.persist(lambda: self._queue.publish(bodies))
         except BrokerError as error:
@@ -289,7 +231,7 @@ class Dispatcher:
         self._alive_at = now
         if self._depth.waiting or self._depth.taken or results.waiting or results.taken:
             return
-        again: dict[_Name, list[Row]] = {}
+        again: dict[RowsName, list[Row]] = {}
         for row, name in self._with_workers.values():
             again.setdefault(name.next(), []).append(row)
         for name, rows in again.items():
@@ -299,7 +241,7 @@ class Dispatcher:
             self._log.warning("published_again", rows=len(rows), round=name.round)
             await self._ledger.publish(rows, str(name))
             self._keep(rows, name)
-            await self._send(rows, name if name.round > 1 else _Name(name.run_and_session, 0))
+            await self._send(rows, name if name.round > 1 else name.first())
 
     async def _forget_results(self) -> None:
         """Remove the run's results queue, in which nothing is left."""
@@ -308,7 +250,7 @@ class Dispatcher:
         except BrokerError as error:
             self._log.warning("results_queue_not_removed", error=str(error))
 
-    def _keep(self, rows: Sequence[Row], name: _Name) -> None:
+    def _keep(self, rows: Sequence[Row], name: RowsName) -> None:
         self._alive_at = self._clock()
         if not self.left:
             self._heard_at = self._alive_at
@@ -328,17 +270,13 @@ class Dispatcher:
             self._on_halt(halt)
 
 
-def _parsed(row: Row) -> ParsedRow:
-    return ParsedRow.model_construct(index=row.number, user_id=row.user_id, identifier_id=row.identifier_id)
-
-
-def _answers(found: FoundRow, row: Row, name: _Name) -> bool:
+def _answers(found: FoundRow, row: Row, name: RowsName) -> bool:
     """Return whether an outcome is that of a row that went by `name`, in whichever round."""
     same = (found.user_id, found.identifier_id) == (row.user_id, row.identifier_id)
     return (
         same
         and found.outcome in FINDABLE
-        and _Name.parse(found.batch).run_and_session == name.run_and_session
+        and RowsName.parse(found.batch).run_and_session == name.run_and_session
     )
 
 
