@@ -1,5 +1,5 @@
 # Everything a developer, an operator trying it out, or the build service runs. `make help` lists the targets.
-# Needs git, make and Python 3.11 or newer; all else comes from the two locks, checked by hash.
+# Needs git, make and Python 3.11 or newer; all else comes from the locks, checked by hash.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -61,9 +61,10 @@ soak: setup ## Repeat the crash and fault suites ROUNDS times (10 unless told)
 	done
 
 .PHONY: lock
-lock: setup ## Resolve the dependencies anew: both locks, the second one a part of the first
-	$(COMPILE) --upgrade --extra parquet --extra redis --extra rabbitmq --group dev --group lint-deploy --output-file requirements.lock pyproject.toml
+lock: setup ## Resolve the dependencies anew: all locks, each other one a part of the first
+	$(COMPILE) --upgrade --extra parquet --extra redis --extra rabbitmq --extra otel --group dev --group lint-deploy --output-file requirements.lock pyproject.toml
 	$(COMPILE) --upgrade --group build --constraint requirements.lock --output-file requirements-run.lock pyproject.toml
+	$(COMPILE) --upgrade --extra redis --extra rabbitmq --extra otel --group build --constraint requirements.lock --output-file requirements-fleet.lock pyproject.toml
 
 .PHONY: clean
 clean: ## Remove .venv and what the tools left; runs/ stays, it is evidence
