@@ -63,7 +63,8 @@ class EmailVerification:
 
     def call(self, row: Row) -> Call:
         """Return the request for `row`; ids are encoded as whole path segments, whatever they hold."""
-        return Call("POST", f"users/{_segment(row.user_id)}/emails/{_segment(row.identifier_id)}/{self.verb}")
+        path = f"users/{_segment(row.user_id)}/emails/{_segment(row.identifier_id)}/{self.verb}"
+        return Call("POST", path, traceparent=row.traceparent)
 
     def judge(self, row: Row, reply: Reply) -> Verdict:
         """Return what `reply` means: a success only where the user document shows it."""

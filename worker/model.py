@@ -98,6 +98,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
         earlier_requests: Requests sent for this row in earlier sessions that ended without an outcome.
         maybe_sent: A killed session had claimed this row, so its call may have been made already.
         resent: It may have been, and has been sent again since.
+        traceparent: What the row is a part of (W3C Trace Context), or empty.
     """
 
     number: int
@@ -106,6 +107,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     earlier_requests: int = 0
     maybe_sent: bool = False
     resent: bool = False
+    traceparent: str = ""
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
@@ -116,11 +118,13 @@ class Call(msgspec.Struct, frozen=True, gc=False):
         path: Path below the API's base, percent-encoded, without a leading slash, for example
             `users/abc/emails/def/unverify`.
         body: JSON body, or None for none.
+        traceparent: What the call is a part of (W3C Trace Context), or empty.
     """
 
     method: str
     path: str
     body: bytes | None = None
+    traceparent: str = ""
 
 
 class Trouble(enum.StrEnum):

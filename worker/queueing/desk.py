@@ -106,6 +106,11 @@ class Desk:
         return self._reader.buried
 
     @property
+    def given_back(self) -> int:
+        """How many messages others may take now."""
+        return self._settler.given_back
+
+    @property
     def unrecorded(self) -> int:
         """How many rows have an outcome that the broker did not take: they are delivered and called again."""
         return self._settler.unrecorded
@@ -188,7 +193,13 @@ class Desk:
             self._numbers += 1
             self._places[self._numbers] = taken, row.index
             self._ready.append(
-                Row(self._numbers, row.user_id, row.identifier_id, maybe_sent=delivery.times > 1)
+                Row(
+                    self._numbers,
+                    row.user_id,
+                    row.identifier_id,
+                    maybe_sent=delivery.times > 1,
+                    traceparent=read.parsed.traceparent,
+                )
             )
 
     def record(self, result: Result) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import hmac
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from worker.intake import find_fault
 
@@ -20,6 +21,13 @@ _LAST_INDEX: Final = 100_000_000
 _SIGNED_FORM: Final = "bulk-unverify-1"
 
 _Text = Annotated[str, Field(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+_TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+def _traceparent(given: object) -> str:
+    """Return `given` if it is in the form of W3C Trace Context, section 3.2; nothing is lost by any other."""
+    return given if isinstance(given, str) and _TRACEPARENT.fullmatch(given) else ""
 
 
 class PoisonError(ValueError):
@@ -60,7 +68,7 @@ class _Envelope(BaseModel):
     tenant: _Text = ""
     operation: _Text = ""
     reply_to: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_-]{0,59})?$")] = ""
-    traceparent: _Text = ""
+    traceparent: Annotated[str, BeforeValidator(_traceparent)] = ""
     signature: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
 
 

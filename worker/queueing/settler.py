@@ -75,6 +75,8 @@ class Settler:
         self._recording: asyncio.Task[None] | None = None
         self.unrecorded = 0
         """Rows that have an outcome which the broker did not take."""
+        self.given_back = 0
+        """Messages that others may take now."""
 
     def start(self) -> None:
         """Begin to record."""
@@ -160,6 +162,8 @@ class Settler:
             await self._patience.persist(lambda: self._queue.give_back(deliveries))
         except BrokerError as error:  # others get them after their lease
             self._log.warning("not_given_back", messages=len(deliveries), error=str(error))
+        else:
+            self.given_back += len(deliveries)
 
 
 async def _keep(keeper: Keeper, settlements: Sequence[Settlement]) -> list[Settlement]:

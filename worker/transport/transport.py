@@ -112,6 +112,8 @@ class AiohttpTransport:
             headers = self._headers.copy()
             if call.body is not None:
                 headers["Content-Type"] = "application/json"
+            if call.traceparent:
+                headers["traceparent"] = call.traceparent
             url = self._base.with_path(self._base_path + call.path, encoded=True)
             response = await self._exchange.open(call.method, url, headers, call.body, watched, however_late)
             if response is None:

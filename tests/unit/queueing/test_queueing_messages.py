@@ -154,3 +154,27 @@ def test_the_schema_is_one_of_both_forms() -> None:
     assert told["$schema"].endswith("2020-12/schema")
     assert {"BatchMessage", "MessageRow", "RowMessage"} == set(told["$defs"])
     assert told["$defs"]["BatchMessage"]["properties"]["rows"]["maxItems"] == 1000
+
+
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (TRACE, TRACE),
+        ("", ""),
+        (None, ""),
+        (5, ""),
+        (TRACE.upper(), ""),
+        (TRACE + "-00", ""),
+        (TRACE + "\n", ""),
+        ("01" + TRACE[2:], ""),
+        ("00-" + "0" * 32 + TRACE[35:], ""),
+        (TRACE[:36] + "0" * 16 + "-01", ""),
+        ("x" * 10_000, ""),
+    ],
+)
+def test_a_trace_context_in_another_form_is_left_out_and_no_poison(given: object, kept: str) -> None:
+    message = {"user_id": "u-1", "identifier_id": "i-1", "traceparent": given}
+    assert parse(json.dumps(message).encode()).traceparent == kept
