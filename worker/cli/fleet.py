@@ -117,6 +117,12 @@ def work(
         ),
     ] = Results.QUEUE,
     runs: flags.Runs = DEFAULT_RUNS,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            "--listen", help="Serve /metrics, /healthz and /readyz here, for example 127.0.0.1:9464."
+        ),
+    ] = None,
     as_json: flags.Json = False,
 ) -> None:
     """Take rows from a queue, call for each, and publish the outcomes; for ever, or until it is empty."""
@@ -126,7 +132,9 @@ def work(
     from worker.compose.standing import WorkRequest, read_signing_key
     from worker.compose.standing import work as stand
     from worker.connection import load_key, load_tenant
+    from worker.tracing import open_tracing
     from worker.units import parse_duration_s
+    from worker.web import ListenAddress
 
     chosen = given.settings(steering)
     request = WorkRequest(
@@ -141,6 +149,8 @@ def work(
         parse_duration_s(lease),
         parse_duration_s(probe_every),
         runs if results is Results.LEDGER else None,
+        None if listen is None else ListenAddress.parse(listen),
+        open_tracing(show.say),
     )
     told = asyncio.run(stand(request))
     if told["not_recorded"]:

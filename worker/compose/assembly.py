@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from jobs.catalog import OPERATIONS
 from worker.compose.options import Steering
 from worker.connection import ApiKey, Tenant
 from worker.guard import Guard, Halt
 from worker.pacing import AsyncPacer, retry_after_s
 from worker.pipeline import Pipeline, Ports
-from worker.ports import Recorder, Source
+from worker.ports import Operation, Pacer, Recorder, Source, Transport
 from worker.retry import RetryLimits
 from worker.transport import AiohttpTransport
 
@@ -34,16 +33,17 @@ def make_transport(tenant: Tenant, key: ApiKey, steering: Steering, pacer: Async
 
 def make_pipeline(
     work: Work,
-    operation: str,
-    transport: AiohttpTransport,
-    pacer: AsyncPacer,
+    operation: Operation,
+    transport: Transport,
+    pacer: Pacer,
     steering: Steering,
     on_halt: Callable[[Halt], None],
+    sleep: Callable[[float], Awaitable[None]] | None = None,
 ) -> Pipeline:
-    """Return the pipeline of a session that does `operation` to the rows of `work`."""
+    """Return the pipeline of a session that does `operation` to the rows of `work`; `sleep` is the pipeline's."""
     ports = Ports(
         source=work,
-        operation=OPERATIONS[operation],
+        operation=operation,
         transport=transport,
         pacer=pacer,
         recorder=work,
@@ -51,4 +51,4 @@ def make_pipeline(
     )
     guard = Guard(max_failures=steering.max_failures, accept=steering.accept)
     limits = RetryLimits(steering.attempts, steering.row_time_limit_s)
-    return Pipeline(ports, guard, limits, concurrency=steering.concurrency, on_halt=on_halt)
+    return Pipeline(ports, guard, limits, concurrency=steering.concurrency, on_halt=on_halt, sleep=sleep)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import collections
 import contextlib
 import dataclasses
 import os
@@ -15,8 +14,10 @@ from typing import Final
 
 import structlog
 
+from jobs.catalog import OPERATIONS
 from worker import logs
 from worker.brokers import QueueAddress, open_queue
+from worker.compose.account import Account
 from worker.compose.assembly import make_pipeline, make_transport
 from worker.compose.collecting import CollectedLedgers
 from worker.compose.options import Steering
@@ -28,9 +29,11 @@ from worker.guard import Halt
 from worker.model import Outcome
 from worker.pacing import AsyncPacer
 from worker.pipeline import Pipeline
-from worker.ports import WorkQueue
+from worker.ports import Operation, WorkQueue
 from worker.queueing import Desk, Finder, Terms
+from worker.tracing import Tracing
 from worker.transport import AiohttpTransport, prime_malloc
+from worker.web import ListenAddress, MeteredPacer, MeteredTransport, listening
 
 _LOOK_S: Final = 1.0
 _AHEAD_S: Final = 2.0
@@ -56,6 +59,8 @@ class WorkRequest:
         lease_s: Seconds of silence after which this worker's messages go to others.
         probe_every_s: Seconds between two tries after a halt.
         keep_in: The folder of runs whose ledgers keep the outcomes; None for the queue of results.
+        listen: Where it is seen from outside, or None.
+        tracing: Makes spans of its calls, or None.
     """
 
     address: QueueAddress
@@ -68,26 +73,37 @@ class WorkRequest:
     say: Callable[[str], None]
     lease_s: float
     probe_every_s: float
-    keep_in: Path | None = None
+    keep_in: Path | None
+    listen: ListenAddress | None
+    tracing: Tracing | None
 
 
 async def work(request: WorkRequest) -> dict[str, object]:
     """Work until stopped by a signal, or until the queue is empty; return what was done.
 
     Raises:
-        ConfigurationError: There is no key at the start.
+        ConfigurationError: There is no key at the start, or nothing can listen where it is to.
         BrokerError: The queue cannot be reached at the start.
     """
     prime_malloc()
     key = request.load_key()
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
-    async with contextlib.aclosing(open_queue(request.address, name, lease_s=request.lease_s)) as queue:
+    queue = open_queue(request.address, name, lease_s=request.lease_s)
+    worker = _Worker(request, queue, name)
+    async with contextlib.AsyncExitStack() as opened:
+        if request.listen is not None:
+            where = await opened.enter_async_context(listening(request.listen, worker.account.moment))
+            request.say(f"Listening at http://{where} (/metrics, /healthz, /readyz).")
+        if request.tracing is not None:
+            opened.push_async_callback(request.tracing.aclose)
+        await opened.enter_async_context(contextlib.aclosing(queue))
         await queue.depth()
-        worker = _Worker(request, queue, name)
+        if request.listen is not None:
+            await opened.enter_async_context(worker.account.following(queue))
         with heed_signals(worker.stopping, request.say):
             await worker.run(key)
         worker.report()
-        return worker.told()
+    return worker.told()
 
 
 class _Worker:
@@ -100,8 +116,7 @@ class _Worker:
         self._stopped = asyncio.Event()
         self._end_session: Callable[[], None] = lambda: None
         self.stopping = StopRequest(self._stop)
-        self._outcomes: collections.Counter[Outcome] = collections.Counter()
-        self._buried = self._unrecorded = 0
+        self.account = Account()
         exclude = request.steering.exclude
         self._lists = ProtectedLists([exclude] if exclude else [])
         self._list_trouble: str | None = None
@@ -125,6 +140,7 @@ class _Worker:
         """Work in sessions: one ends when the queue is empty, on a signal, or by a halt."""
         halt = await self._session(key, probing=False)
         while halt is not None and not self._stopped.is_set():
+            self.account.halted = halt
             every_s = self._request.probe_every_s
             self._request.say(
                 f"Halted: {halt}. Messages are given back; one row is tried in {every_s:.0f} s."
@@ -136,22 +152,25 @@ class _Worker:
             try:
                 halt = await self._session(self._request.load_key(), probing=True)
                 if halt is None:
+                    self.account.halted = ""
                     halt = await self._session(self._request.load_key(), probing=False)
             except (ConfigurationError, InputError) as error:
                 halt = str(error).rstrip(".")
 
     def told(self) -> dict[str, object]:
         """Return what was done, for `--json`."""
+        counts = self.account.counts()
         return {
             "queue": str(self._request.address),
             "worker": self._name,
-            "outcomes": {outcome: self._outcomes[outcome] for outcome in Outcome},
-            "buried": self._buried,
-            "not_recorded": self._unrecorded,
-            "exit_code": BrokerError.exit_code if self._unrecorded else 0,
+            "outcomes": {outcome: self.account.outcomes[outcome] for outcome in Outcome},
+            "buried": counts["buried"],
+            "not_recorded": counts["unrecorded"],
+            "exit_code": BrokerError.exit_code if counts["unrecorded"] else 0,
         }
 
     def _stop(self) -> None:
+        self.account.stopping = True
         self._stopped.set()
         self._end_session()
 
@@ -160,11 +179,16 @@ class _Worker:
         steering = self._request.steering
         self._list_trouble = None
         pacer = AsyncPacer(steering.rate, concurrency=steering.concurrency)
-        async with (
-            make_transport(self._request.tenant, key, steering, pacer) as transport,
-            self._desk(logs.to_stderr(key=key.reveal()), probing=probing) as desk,
-        ):
-            pipeline = self._pipeline(desk, pacer, transport)
+        desk = self._desk(logs.to_stderr(key=key.reveal()), probing=probing)
+        with self.account.session(desk, pacer.status), self._operation() as operation:
+            return await self._carry_out(operation, key, pacer, desk)
+
+    async def _carry_out(
+        self, operation: Operation, key: ApiKey, pacer: AsyncPacer, desk: Desk
+    ) -> str | None:
+        request = self._request
+        async with make_transport(request.tenant, key, request.steering, pacer) as transport, desk:
+            pipeline = self._pipeline(operation, desk, pacer, transport)
             self._end_session = lambda: _end(desk, pipeline)
             if self._stopped.is_set():
                 return None
@@ -176,8 +200,6 @@ class _Worker:
                 watching.cancel()
             if pipeline.halt is not None:
                 desk.take_back(pipeline.halt)  # what calls in flight added to it
-        self._buried += desk.buried
-        self._unrecorded += desk.unrecorded
         return self._list_trouble if pipeline.halt is None else pipeline.halt.reason
 
     def _desk(self, log: structlog.typing.FilteringBoundLogger, *, probing: bool) -> Desk:
@@ -196,17 +218,31 @@ class _Worker:
             terms,
             log,
             protected=self._lists.load(),
-            on_record=self._outcomes.update,
+            on_record=self.account.outcomes.update,
             keeper=self._ledgers,
         )
 
-    def _pipeline(self, desk: Desk, pacer: AsyncPacer, transport: AiohttpTransport) -> Pipeline:
+    def _operation(self) -> contextlib.AbstractContextManager[Operation]:
+        operation = OPERATIONS[self._request.operation]
+        if self._request.tracing is None:
+            return contextlib.nullcontext(operation)
+        return self._request.tracing.following(operation, self._request.tenant.name)
+
+    def _pipeline(
+        self, operation: Operation, desk: Desk, pacer: AsyncPacer, transport: AiohttpTransport
+    ) -> Pipeline:
         def on_halt(halt: Halt) -> None:
+            self.account.halted = halt.reason
             desk.close()
             desk.take_back(halt)
 
-        request = self._request
-        return make_pipeline(desk, request.operation, transport, pacer, request.steering, on_halt)
+        steering = self._request.steering
+        if self._request.listen is None:
+            return make_pipeline(desk, operation, transport, pacer, steering, on_halt)
+        meter = self.account.meter
+        turns = MeteredPacer(pacer, meter)
+        calls = MeteredTransport(transport, meter)
+        return make_pipeline(desk, operation, calls, turns, steering, on_halt, turns.back_off)
 
     async def _watch_lists(self, desk: Desk) -> None:
         """Read the protected list again whenever it changes; what was protected stays so (promise 11)."""
