@@ -29,7 +29,7 @@ _SERVICE: Final = "bulk-unverify"
 _OUTCOME: Final = "bulk_unverify.outcome"
 _NOT_SENT: Final = "not_sent"
 _REFUSED: Final = 400
-_GOODBYE_S: Final = 5.0
+_GOODBYE_S: Final = 3.0
 
 
 class OpenTelemetryTracing:

@@ -1,0 +1,187 @@
+"""A standing worker as a monitoring system sees it, while things go wrong around it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from brokers.fleet import ROWS, Fleet, every_row_once
+from brokers.outside import Outside, wait_until
+from brokers.servers import RedisServer
+from fault.conftest import SECRET
+
+from worker.ports import WorkQueue
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+PARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
+
+
+@pytest.fixture
+def outside() -> Outside:
+    return Outside()
+
+
+def test_the_metrics_are_the_sandboxs_own_record(fleet: Fleet, outside: Outside) -> None:
+    rows = fleet.batch()
+    fleet.tenant.trouble(server_error=0.08, server_error_statuses=[503])
+    asyncio.run(fleet._ask(publish(b"{nonsense")))
+    worker = fleet.work(*outside.flags)
+    outside.wait_until_ready()
+    wait_until(lambda: outside.rows() == ROWS)
+    wait_until(lambda: outside.queue() == (0, 0))
+    told = outside.metrics()
+    record = fleet.tenant.record()
+    assert {name[1]: count for name, count in told.items() if name[0] == "calls_total"} == record["by_status"]
+    assert told["calls_total", "503"] > 0
+    assert told["wait_seconds_count", "server"] == record["requests"]
+    assert told["wait_seconds_count", "limiter"] >= record["requests"]
+    assert told["wait_seconds_count", "retry"] == record["requests"] - ROWS
+    assert told["wait_seconds_sum", "retry"] > 0
+    assert told["messages_buried_total",] == 1
+    assert told["calls_in_flight",] == 0
+    assert 0 < told["rate_per_second",] <= 400
+    worker.terminate()
+    assert worker.wait(10) == 0
+    every_row_once(fleet, rows)
+
+
+def test_a_wrong_key_turns_a_worker_unready_until_there_is_another(fleet: Fleet, outside: Outside) -> None:
+    rows = fleet.batch()
+    wrong = "a-key-that-is-wrong"
+    fleet.key_file.write_text(wrong)
+    worker = fleet.work(*outside.flags, "--probe-every", "1s", "--concurrency", "4")
+    outside.wait_for_reason("Halted: the tenant answered 401")
+    assert wrong not in outside.ask("/readyz")[1] + outside.ask("/metrics")[1]
+    assert outside.metrics()["ready",] == 0
+    assert outside.metrics()["calls_total", "401"] == fleet.tenant.record()["requests"]
+    wait_until(lambda: outside.metrics()["messages_given_back_total",] > 0)
+    fleet.key_file.unlink()
+    outside.wait_for_reason("which does not exist")
+    fleet.key_file.write_text(SECRET)
+    outside.wait_until_ready()
+    wait_until(lambda: outside.metrics()["rows_total", "succeeded"] == ROWS)
+    worker.terminate()
+    assert worker.wait(10) == 0
+    every_row_once(fleet, rows)
+
+
+def test_a_broker_that_is_lost_turns_a_worker_unready_until_it_is_back(
+    fleet: Fleet, outside: Outside, redis_server: RedisServer
+) -> None:
+    rows = fleet.batch()
+    worker = fleet.work(*outside.flags, "--rate", "100/s")
+    fleet.wait_for_calls(20)
+    redis_server.kill()
+    try:
+        outside.wait_for_reason("Redis cannot be used")
+        wait_until(lambda: outside.queue() == (None, None))  # what is not known is not told
+    finally:
+        redis_server.start()
+    outside.wait_until_ready()
+    wait_until(lambda: outside.metrics()["rows_total", "succeeded"] == ROWS)
+    worker.terminate()
+    assert worker.wait(10) == 0
+    every_row_once(fleet, rows)
+
+
+def test_a_worker_that_stops_is_unready_and_seen_until_its_last_call(fleet: Fleet, outside: Outside) -> None:
+    fleet.tenant.trouble(slow=1.0, slow_s=2.0)
+    fleet.batch(20)
+    worker = fleet.work(*outside.flags)
+    fleet.wait_for_calls(1)
+    worker.send_signal(signal.SIGTERM)
+    outside.wait_for_reason("The worker is stopping.")
+    assert outside.metrics()["calls_in_flight",] > 0
+    assert worker.wait(20) == 0
+    assert outside.ask("/healthz") == (0, "")
+
+
+def test_a_port_in_use_is_a_sentence_and_nothing_is_taken(fleet: Fleet, outside: Outside) -> None:
+    fleet.batch(7)
+    with ThreadingHTTPServer(("127.0.0.1", outside.port), BaseHTTPRequestHandler):
+        code, out, err = fleet.call("work", *outside.flags, "--json")
+    assert code == 2
+    assert err == f"bulk-unverify: {json.loads(out)['error']}\n"
+    assert err.startswith(f"bulk-unverify: --listen 127.0.0.1:{outside.port}: Address already in use.")
+    assert fleet.depth().waiting == 1
+
+
+class Recorder(ThreadingHTTPServer):
+    """A tenant, and a collector of spans, that keep what they got."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.traceparents: list[str | None] = []
+        self.spans: list[bytes] = []
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Recorder
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        answer = b""
+        if self.path == "/v1/traces":
+            self.server.spans.append(body)
+        else:
+            self.server.traceparents.append(self.headers["traceparent"])
+            answer = b'{"user_id": "user-1", "emails": [{"id": "mail-1", "verified": false}]}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def recorder() -> Iterator[Recorder]:
+    with Recorder() as server:
+        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        serving.start()
+        yield server
+        server.shutdown()
+        serving.join()
+
+
+@pytest.mark.parametrize("traced", [False, True])
+def test_the_trace_of_a_message_goes_on_at_the_tenant(fleet: Fleet, recorder: Recorder, traced: bool) -> None:
+    fleet.env["MONOCLOUD_MANAGEMENT_DOMAIN"] = recorder.url
+    if traced:
+        fleet.env["OTEL_EXPORTER_OTLP_ENDPOINT"] = recorder.url
+    message = {"user_id": "user-1", "identifier_id": "mail-1", "traceparent": PARENT}
+    asyncio.run(fleet._ask(publish(json.dumps(message).encode())))
+    code, _, err = fleet.call("work", "--until-empty")
+    assert (code, err) == (0, "")
+    [sent] = recorder.traceparents
+    assert sent is not None
+    assert sent.startswith(f"00-{TRACE}-")
+    assert (sent != PARENT) is traced
+    spans = b"".join(recorder.spans)
+    assert (bytes.fromhex(TRACE) in spans) is traced
+    for secret in (b"user-1", b"mail-1", SECRET.encode()):
+        assert secret not in spans
+
+
+def test_a_collector_that_is_lost_holds_no_call_up(fleet: Fleet, outside: Outside) -> None:
+    rows = fleet.batch()
+    fleet.env["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://user:hunter22@127.0.0.1:1"
+    _, err = fleet.work("--until-empty", "--rate", "2000/s").communicate(timeout=60)
+    assert err.count("Spans are lost") == 1
+    assert err.count("\n") == 1, err
+    assert "hunter22" not in err
+    every_row_once(fleet, rows)
+
+
+def publish(body: bytes):  # noqa: ANN201 - what `Fleet._ask` takes
+    async def to(queue: WorkQueue) -> None:
+        await queue.publish([body])
+
+    return to
