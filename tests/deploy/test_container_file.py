@@ -1,5 +1,6 @@
 """The container file keeps what its comments promise."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -27,6 +28,23 @@ def test_it_copies_exactly_what_the_ignore_file_lets_through() -> None:
 def test_it_copies_every_package_of_the_wheel() -> None:
     project = tomllib.loads((_TOP / "pyproject.toml").read_text())
     assert set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]) <= _copied()
+
+
+def _locked(name: str) -> dict[str, str]:
+    """Return the versions of a lock, by project."""
+    lines = (_TOP / name).read_text().splitlines()
+    found = (re.match(r"([a-z0-9-]+)==([^ ;\\]+)", line) for line in lines)
+    return {match[1]: match[2] for match in found if match}
+
+
+def test_it_installs_what_a_run_needs_and_the_extras_of_a_fleet() -> None:
+    assert any("--requirement requirements-fleet.lock" in rest for word, rest in _STEPS if word == "RUN")
+    fleet, everything = _locked("requirements-fleet.lock"), _locked("requirements.lock")
+    assert _locked("requirements-run.lock").items() <= fleet.items() <= everything.items()
+    project = tomllib.loads((_TOP / "pyproject.toml").read_text())["project"]
+    for extra, wanted in project["optional-dependencies"].items():
+        names = {re.split(r"[><=]", each)[0] for each in wanted}
+        assert names <= fleet.keys() or extra == "parquet", extra  # 170 MB that no worker needs
 
 
 def test_it_runs_as_nobody_in_particular_with_one_writable_folder() -> None:
