@@ -41,6 +41,23 @@ def test_yamllint_finds_nothing(file: Path) -> None:
     _lint(_BIN / "yamllint", "--strict", "-d", _YAML_RULES, file)
 
 
+def test_the_schema_of_compose_files_takes_ours() -> None:
+    _lint(_BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", _DEPLOY / "compose.yaml")
+
+
+@pytest.mark.parametrize(
+    "file",
+    sorted(
+        path
+        for path in (_DEPLOY / "kubernetes").rglob("*.yaml")
+        if path.name not in {"kustomization.yaml", "scaledobject.yaml"}  # see test_kubernetes.py
+    ),
+    ids=lambda path: path.name,
+)
+def test_the_schema_of_kubernetes_takes_the_manifests(file: Path) -> None:
+    _lint(_BIN / "kubernetes-validate", "--strict", file)
+
+
 def test_the_build_script_is_executable_and_runs_the_tests() -> None:
     script = _TOP / ".ci" / "run"
     assert script.stat().st_mode & 0o111

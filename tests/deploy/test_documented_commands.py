@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import typer.main
+import yaml
 
 _TOP = Path(__file__).parents[2]
 _PROGRAM = "bulk-unverify"
@@ -51,6 +52,18 @@ def _documented() -> Iterator[_Line]:
             key, _, value = text.partition("=")
             if key in {"ExecStart", "ExecStartPre", "ExecStartPost"} and _PROGRAM in value.split()[0]:
                 yield _Line(f"{path.name}: {text}", [_PROGRAM, *shlex.split(value)[1:]])
+    yield from _composed()
+
+
+def _composed() -> Iterator[_Line]:
+    """Yield what the image is started with: its entry point is the program."""
+    compose = yaml.safe_load((_TOP / "deploy" / "compose.yaml").read_text())
+    for name, service in compose["services"].items():
+        if service["image"] == _PROGRAM:
+            yield _Line(f"compose.yaml: {name}", [_PROGRAM, *service["command"]])
+    deployment = yaml.safe_load((_TOP / "deploy" / "kubernetes" / "base" / "deployment.yaml").read_text())
+    for container in deployment["spec"]["template"]["spec"]["containers"]:
+        yield _Line(f"deployment.yaml: {container['name']}", [_PROGRAM, *container["args"]])
 
 
 def _problems(words: list[str]) -> list[str]:
@@ -104,6 +117,7 @@ def test_a_documented_line_can_be_typed(line: _Line) -> None:
 def test_the_documents_were_read() -> None:
     places = {line.place.split(":")[0] for line in _LINES}
     assert {"README.md", "first-real-run.md", "bulk-unverify-nightly.service"} <= places
+    assert {"bulk-unverify-worker@.service", "compose.yaml", "deployment.yaml"} <= places
 
 
 @pytest.mark.parametrize(

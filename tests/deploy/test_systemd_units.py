@@ -37,6 +37,7 @@ def _settings(name: str) -> dict[str, list[str]]:
 
 
 _NIGHTLY = _settings("bulk-unverify-nightly.service")
+_WORKER = _settings("bulk-unverify-worker@.service")
 _SERVICES = sorted(path.name for path in _UNITS.glob("*.service"))
 
 
@@ -79,6 +80,18 @@ def test_a_run_outlives_a_call_in_flight_when_it_is_stopped() -> None:
 
 def test_the_tenants_lock_is_the_machines_own() -> None:
     assert _NIGHTLY["ReadWritePaths"] == ["/run/lock"]
+
+
+def test_a_worker_stands_until_a_person_is_needed() -> None:
+    assert _WORKER["Restart"] == ["always"]
+    assert _WORKER["RestartPreventExitStatus"] == ["2"]
+    assert _WORKER["LoadCredential"] == _NIGHTLY["LoadCredential"]
+    [command] = _WORKER["ExecStart"]
+    assert shlex.split(command)[:2] == [_COMMAND, "work"]
+    assert shlex.split(command)[-2:] == ["--listen", "127.0.0.1:%i"]
+    assert "://" not in command  # the queue's URL may hold a password
+    assert _WORKER["KillSignal"] == ["SIGTERM"]
+    assert _WORKER["TimeoutStopSec"] == ["60s"]
 
 
 def test_the_timer_makes_up_for_a_missed_night_and_spreads_the_machines() -> None:
