@@ -16,8 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 class Outside:
     """The listener of a worker that is started with its flags."""
 
-    def __init__(self) -> None:
-        self.port = free_port()
+    def __init__(self, port: int | None = None) -> None:
+        self.port = free_port() if port is None else port
         self.flags = ("--listen", f"127.0.0.1:{self.port}")
 
     def ask(self, path: str) -> tuple[int, str]:
