@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from brokers.queues import bodies
-from brokers.servers import RedisServer
+from brokers.servers import Broker
 from fault.conftest import SECRET, Tenant
 
 from worker.brokers import QueueAddress, open_queue
@@ -31,7 +31,7 @@ T = TypeVar("T")
 class Fleet:
     """Workers on one queue and one tenant."""
 
-    def __init__(self, folder: Path, server: RedisServer, tenant: Tenant) -> None:
+    def __init__(self, folder: Path, server: Broker, tenant: Tenant) -> None:
         self.folder = folder
         self.tenant = tenant
         self.url = server.url(f"fleet-{folder.name}")

@@ -8,12 +8,13 @@ import signal
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from brokers.fleet import ROWS, Fleet, every_row_once
 from brokers.outside import Outside, wait_until
-from brokers.servers import RedisServer
-from fault.conftest import SECRET
+from brokers.servers import Broker
+from fault.conftest import SECRET, Tenant
 
 from worker.ports import WorkQueue
 
@@ -70,23 +71,33 @@ def test_a_wrong_key_turns_a_worker_unready_until_there_is_another(fleet: Fleet,
     every_row_once(fleet, rows)
 
 
+@pytest.fixture
+def fleet_on_any(tmp_path: Path, broker: Broker, running_tenant: Tenant) -> Iterator[Fleet]:
+    running_tenant.trouble()
+    fleet = Fleet(tmp_path, broker, running_tenant)
+    yield fleet
+    fleet.close()
+
+
 def test_a_broker_that_is_lost_turns_a_worker_unready_until_it_is_back(
-    fleet: Fleet, outside: Outside, redis_server: RedisServer
+    fleet_on_any: Fleet, outside: Outside, broker: Broker
 ) -> None:
+    fleet = fleet_on_any
     rows = fleet.batch()
     worker = fleet.work(*outside.flags, "--rate", "100/s")
     fleet.wait_for_calls(20)
-    redis_server.kill()
+    broker.kill()
     try:
-        outside.wait_for_reason("Redis cannot be used")
+        outside.wait_for_reason("cannot be used")
         wait_until(lambda: outside.queue() == (None, None))  # what is not known is not told
     finally:
-        redis_server.start()
+        broker.start()
     outside.wait_until_ready()
-    wait_until(lambda: outside.metrics()["rows_total", "succeeded"] == ROWS)
+    wait_until(lambda: outside.rows() >= ROWS)
+    wait_until(lambda: outside.queue() == (0, 0))
     worker.terminate()
     assert worker.wait(10) == 0
-    every_row_once(fleet, rows)
+    assert {(each.user_id, each.identifier_id) for each in fleet.results()} == set(rows)
 
 
 def test_a_worker_that_stops_is_unready_and_seen_until_its_last_call(fleet: Fleet, outside: Outside) -> None:
