@@ -59,7 +59,7 @@ def enqueue(
 
     from worker.cli import show
     from worker.compose.enqueueing import EnqueueRequest, enqueue
-    from worker.compose.standing import read_signing_key
+    from worker.compose.signing import read_signing_key
     from worker.connection import load_tenant
 
     request = EnqueueRequest(
@@ -129,7 +129,8 @@ def work(
     import asyncio
 
     from worker.cli import show
-    from worker.compose.standing import WorkRequest, read_signing_key
+    from worker.compose.signing import read_signing_key
+    from worker.compose.standing import WorkRequest
     from worker.compose.standing import work as stand
     from worker.connection import load_key, load_tenant
     from worker.tracing import open_tracing

@@ -97,7 +97,7 @@ def via(fleet: flags.Fleet, steering: flags.Steering) -> Via | None:
     """
     from worker.compose.engine import Via
     from worker.compose.options import NOT_THE_CALLERS
-    from worker.compose.standing import read_signing_key
+    from worker.compose.signing import read_signing_key
     from worker.errors import UsageError
     from worker.units import parse_duration_s
 

@@ -22,7 +22,7 @@ class Account:
     """Sums up what sessions did; knows the one that is open.
 
     Attributes:
-        outcomes: Rows by outcome, which the broker has confirmed.
+        outcomes: Rows by durable outcome.
         meter: Calls and waits, where they are measured.
         halted: Why no session may call at the moment, or empty.
         stopping: Whether the worker was told to stop.

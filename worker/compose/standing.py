@@ -39,7 +39,6 @@ _LOOK_S: Final = 1.0
 _AHEAD_S: Final = 2.0
 """Rows at hand last about this long: what more a worker took, the others would wait for."""
 _LEAST_ROWS: Final = 64
-_LONGEST_KEY_BYTES: Final = 4096
 _MOST_ROWS: Final = 4096
 
 
@@ -260,23 +259,3 @@ class _Worker:
 def _end(desk: Desk, pipeline: Pipeline) -> None:
     desk.close()
     pipeline.stop()
-
-
-def read_signing_key(path: Path | None) -> bytes | None:
-    """Return the key that messages are signed with, from a file; None without one.
-
-    Raises:
-        ConfigurationError: The file cannot be read, or holds too little to be a key.
-    """
-    if path is None:
-        return None
-    try:
-        with path.open("rb") as file:
-            key = file.read(_LONGEST_KEY_BYTES + 1).strip()
-    except OSError as error:
-        raise ConfigurationError(f"The signing key {path} cannot be read: {error.strerror}.") from None
-    if len(key) < 16:  # noqa: PLR2004 - 128 bits, however they are written
-        raise ConfigurationError(f"The signing key in {path} has {len(key)} bytes; 16 are the least.")
-    if len(key) > _LONGEST_KEY_BYTES:
-        raise ConfigurationError(f"{path} has over {_LONGEST_KEY_BYTES} bytes: that is no signing key.")
-    return key

@@ -34,8 +34,8 @@ class Moment:
     """A standing worker at a moment; what grows is counted from the start of the process.
 
     Attributes:
-        rows: Rows by outcome, which the broker has confirmed.
-        unrecorded: Rows with an outcome that the broker did not take.
+        rows: Rows by durable outcome.
+        unrecorded: Rows with an outcome that could not be made durable.
         buried: Messages that went to the dead letters.
         given_back: Messages that were given back.
         meter: Calls and waits.
@@ -77,12 +77,12 @@ class Metrics(Collector):
         now = self._look()
         yield _counter(
             "rows",
-            "Rows by outcome, confirmed by the broker.",
+            "Rows by durable outcome.",
             "outcome",
             {outcome: now.rows.get(outcome, 0) for outcome in _OUTCOMES},
         )
         yield _counter(
-            "rows_not_recorded", "Rows whose outcome the broker did not take.", value=now.unrecorded
+            "rows_not_recorded", "Rows whose outcome could not be made durable.", value=now.unrecorded
         )
         yield _counter(
             "calls", "Calls by HTTP status, or by why there was no answer.", "status", now.meter.calls
