@@ -30,7 +30,7 @@ def outside() -> Outside:
 def test_the_metrics_are_the_sandboxs_own_record(fleet: Fleet, outside: Outside) -> None:
     rows = fleet.batch()
     fleet.tenant.trouble(server_error=0.08, server_error_statuses=[503])
-    asyncio.run(fleet._ask(publish(b"{nonsense")))
+    publish(fleet, b"{nonsense")
     worker = fleet.work(*outside.flags)
     outside.wait_until_ready()
     wait_until(lambda: outside.rows() == ROWS)
@@ -168,7 +168,7 @@ def test_the_trace_of_a_message_goes_on_at_the_tenant(fleet: Fleet, recorder: Re
     if traced:
         fleet.env["OTEL_EXPORTER_OTLP_ENDPOINT"] = recorder.url
     message = {"user_id": "user-1", "identifier_id": "mail-1", "traceparent": PARENT}
-    asyncio.run(fleet._ask(publish(json.dumps(message).encode())))
+    publish(fleet, json.dumps(message).encode())
     code, _, err = fleet.call("work", "--until-empty")
     assert (code, err) == (0, "")
     [sent] = recorder.traceparents
@@ -191,8 +191,8 @@ def test_a_collector_that_is_lost_holds_no_call_up(fleet: Fleet, outside: Outsid
     every_row_once(fleet, rows)
 
 
-def publish(body: bytes):  # noqa: ANN201 - what `Fleet._ask` takes
-    async def to(queue: WorkQueue) -> None:
+def publish(fleet: Fleet, body: bytes) -> None:
+    async def send(queue: WorkQueue) -> None:
         await queue.publish([body])
 
-    return to
+    asyncio.run(fleet.ask(send))
