@@ -133,6 +133,17 @@ def test_a_worker_that_could_not_record_says_so_with_its_exit_code(
         redis_server.start()
 
 
+def test_an_operation_that_does_not_exist_is_refused(fleet: Fleet) -> None:
+    fleet.file(7)
+    for words in (("work", "--until-empty"), ("enqueue", "batch.csv")):
+        code, _, err = fleet.call(*words, "--operation", "unverify-mail")
+        assert code == 2
+        assert err.startswith(
+            "bulk-unverify: There is no operation 'unverify-mail'; there are unverify-email"
+        )
+    assert fleet.depth() == Depth(0, 0)
+
+
 def test_no_broker_is_said_in_a_sentence(fleet: Fleet) -> None:
     code, _, err = fleet.call("work", "--queue", "redis://127.0.0.1:1/0")
     assert code == 3

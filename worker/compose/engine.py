@@ -13,10 +13,10 @@ from typing import Final, Protocol
 
 import structlog
 
-from jobs.catalog import OPERATIONS
 from worker.brokers import QueueAddress, open_queue
 from worker.compose.assembly import make_pipeline, make_transport
 from worker.compose.monitor import Pace
+from worker.compose.operations import find_operation
 from worker.compose.options import Steering
 from worker.connection import ApiKey, Tenant
 from worker.guard import Guard, Halt
@@ -171,7 +171,7 @@ async def calling_here(
     pacer = AsyncPacer(steering.rate, concurrency=steering.concurrency)
     pacer.hold(folder.cool_down_until() - time.time())
     async with make_transport(tenant, key, steering, pacer) as transport:
-        operation = OPERATIONS[folder.binding().operation]
+        operation = find_operation(folder.binding().operation)
         yield LocalEngine(pacer, make_pipeline(ledger, operation, transport, pacer, steering, on_halt))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from worker.brokers import QueueAddress, open_queue
+from worker.compose.operations import find_operation
 from worker.errors import InputError
 from worker.intake import InputOptions, as_file, open_table
 from worker.model import InputRow
@@ -77,9 +78,12 @@ async def enqueue(request: EnqueueRequest) -> Receipt:
     """Validate the whole input, then publish its good rows; return the receipt.
 
     Raises:
+        UsageError: There is no such operation.
         InputError: The file as a whole is no batch, and nothing was published; or it changed meanwhile.
         BrokerError: The broker is lost; publishing again is safe, as the rows keep their names.
     """
+    if request.operation is not None:
+        find_operation(request.operation)
     with as_file(request.input_path, request.spool) as path:
         receipt = Receipt(str(request.address))
         with open_table(path, request.input_options) as table:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from jobs.catalog import OPERATIONS
+from worker.compose.operations import find_operation
 from worker.connection import Tenant
 from worker.errors import InputError, UsageError
 from worker.hints import typed_for
@@ -71,8 +71,7 @@ def plan_run(request: PlanRequest) -> RunFolder:
         UsageError: There is no such operation, or the input is planned already: read in another way, or with
             other content and not finished.
     """
-    if request.operation not in OPERATIONS:
-        raise UsageError(f"There is no operation {request.operation!r}; there are {', '.join(OPERATIONS)}.")
+    find_operation(request.operation)
     request.input_options.check()
     make_private(request.runs_dir)
     remove_stale_drafts(request.runs_dir)

@@ -14,12 +14,12 @@ from typing import Final
 
 import structlog
 
-from jobs.catalog import OPERATIONS
 from worker import logs
 from worker.brokers import QueueAddress, open_queue
 from worker.compose.account import Account
 from worker.compose.assembly import make_pipeline, make_transport
 from worker.compose.collecting import CollectedLedgers
+from worker.compose.operations import find_operation
 from worker.compose.options import Steering
 from worker.compose.stopping import StopRequest, heed_signals
 from worker.compose.watch import ProtectedLists
@@ -81,6 +81,7 @@ async def work(request: WorkRequest) -> dict[str, object]:
     """Work until stopped by a signal, or until the queue is empty; return what was done.
 
     Raises:
+        UsageError: There is no such operation.
         ConfigurationError: There is no key at the start, or nothing can listen where it is to.
         BrokerError: The queue cannot be reached at the start.
     """
@@ -115,6 +116,7 @@ class _Worker:
         self._stopped = asyncio.Event()
         self._end_session: Callable[[], None] = lambda: None
         self.stopping = StopRequest(self._stop)
+        self._operation = find_operation(request.operation)
         self.account = Account()
         exclude = request.steering.exclude
         self._lists = ProtectedLists([exclude] if exclude else [])
@@ -179,7 +181,7 @@ class _Worker:
         self._list_trouble = None
         pacer = AsyncPacer(steering.rate, concurrency=steering.concurrency)
         desk = self._desk(logs.to_stderr(key=key.reveal()), probing=probing)
-        with self.account.session(desk, pacer.status), self._operation() as operation:
+        with self.account.session(desk, pacer.status), self._followed() as operation:
             return await self._carry_out(operation, key, pacer, desk)
 
     async def _carry_out(
@@ -221,11 +223,10 @@ class _Worker:
             keeper=self._ledgers,
         )
 
-    def _operation(self) -> contextlib.AbstractContextManager[Operation]:
-        operation = OPERATIONS[self._request.operation]
+    def _followed(self) -> contextlib.AbstractContextManager[Operation]:
         if self._request.tracing is None:
-            return contextlib.nullcontext(operation)
-        return self._request.tracing.following(operation, self._request.tenant.name)
+            return contextlib.nullcontext(self._operation)
+        return self._request.tracing.following(self._operation, self._request.tenant.name)
 
     def _pipeline(
         self, operation: Operation, desk: Desk, pacer: AsyncPacer, transport: AiohttpTransport
