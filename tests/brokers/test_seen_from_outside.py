@@ -101,7 +101,7 @@ def test_a_broker_that_is_lost_turns_a_worker_unready_until_it_is_back(
 
 
 def test_a_worker_that_stops_is_unready_and_seen_until_its_last_call(fleet: Fleet, outside: Outside) -> None:
-    fleet.tenant.trouble(slow=1.0, slow_s=2.0)
+    fleet.tenant.trouble(slow=1.0, slow_s=5.0)
     fleet.batch(20)
     worker = fleet.work(*outside.flags)
     fleet.wait_for_calls(1)
@@ -185,7 +185,7 @@ def test_a_collector_that_is_lost_holds_no_call_up(fleet: Fleet, outside: Outsid
     rows = fleet.batch()
     fleet.env["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://user:hunter22@127.0.0.1:1"
     _, err = fleet.work("--until-empty", "--rate", "2000/s").communicate(timeout=60)
-    assert err.count("Spans are lost") == 1
+    assert err.count("spans may be lost") == 1
     assert err.count("\n") == 1, err
     assert "hunter22" not in err
     every_row_once(fleet, rows)

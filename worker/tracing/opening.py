@@ -29,6 +29,9 @@ def open_tracing(say: Callable[[str], None]) -> Tracing | None:
 
     Args:
         say: Tells the person one line.
+
+    Raises:
+        ConfigurationError: A variable is out of its range.
     """
     if not any(os.environ.get(name, "").strip() for name in _ENDPOINTS) or _is_off():
         return None

@@ -22,6 +22,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from worker import __version__
+from worker.errors import ConfigurationError
 from worker.model import Answer, Call, Decision, Reply, Row, Verdict
 from worker.ports import Operation
 
@@ -45,14 +46,23 @@ class OpenTelemetryTracing:
 
     @classmethod
     def exporting(cls, say: Callable[[str], None]) -> Self:
-        """Return one that exports by OTLP over http as the OTEL_ variables say; a thread of its own does it."""
-        logging.getLogger("opentelemetry").addHandler(_Lost(say))
+        """Return one that exports by OTLP over http as the OTEL_ variables say; a thread of its own does it.
+
+        Raises:
+            ConfigurationError: One of them is out of its range.
+        """
+        logging.getLogger("opentelemetry").addHandler(_Warnings(say))
         named = f"{os.environ.get('OTEL_SERVICE_NAME', '')},{os.environ.get('OTEL_RESOURCE_ATTRIBUTES', '')}"
         is_named = not named.startswith(",") or "service.name=" in named
-        provider = TracerProvider(
-            resource=Resource.create({} if is_named else {"service.name": _SERVICE}), shutdown_on_exit=False
-        )
-        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        resource = {} if is_named else {"service.name": _SERVICE}
+        try:
+            provider = TracerProvider(resource=Resource.create(resource), shutdown_on_exit=False)
+            provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        except ValueError as error:
+            said = str(error).rstrip(".")
+            raise ConfigurationError(
+                f"OpenTelemetry does not take one of the OTEL_ variables: {said}."
+            ) from None
         return cls(provider)
 
     @contextlib.contextmanager
@@ -132,8 +142,8 @@ class TracedOperation:
             span.end()
 
 
-class _Lost(logging.Handler):
-    """Says that spans are lost, once: the library repeats itself, in words that may hold a header or a login.
+class _Warnings(logging.Handler):
+    """Says once that there was one: the library repeats itself, in words that may hold a header or a login.
 
     Args:
         say: Tells the person one line.
@@ -148,6 +158,7 @@ class _Lost(logging.Handler):
         """Say it; the calls go on."""
         if not self._said:
             self._said = True
+            part = record.name.rpartition(".")[2]
             self._say(
-                f"Spans are lost ({record.name.rpartition('.')[2]}): look at the collector and OTEL_EXPORTER_OTLP_*."
+                f"OpenTelemetry warns ({part}): look at the collector and the OTEL_ variables; spans may be lost."
             )

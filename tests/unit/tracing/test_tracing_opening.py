@@ -6,6 +6,7 @@ import builtins
 
 import pytest
 
+from worker.errors import ConfigurationError
 from worker.tracing import open_tracing
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
@@ -49,3 +50,10 @@ def test_without_the_library_it_is_said_and_the_work_goes_on(monkeypatch: pytest
     said: list[str] = []
     assert open_tracing(said.append) is None
     assert "pip install 'bulk-unverify[otel]'" in said[0]
+
+
+def test_a_variable_out_of_its_range_is_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "-1")
+    with pytest.raises(ConfigurationError, match=r"one of the OTEL_ variables: max_queue_size must be"):
+        open_tracing(lambda _: None)
