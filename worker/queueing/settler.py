@@ -130,7 +130,9 @@ class Settler:
                     return
                 self._something.clear()
                 continue
-            await asyncio.sleep(_GATHER_S)
+            # From its first outcome on: those that waited for the group before it do not wait anew.
+            assert self._changed_since is not None
+            await asyncio.sleep(self._changed_since + _GATHER_S - self._clock())
             await self._settle()
 
     async def _settle(self) -> None:
