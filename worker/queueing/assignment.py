@@ -75,10 +75,7 @@ class Assignment:
             operation=self.operation,
             reply_to=self.name,
         )
-        parsed = [
-            ParsedRow.model_construct(index=row.number, user_id=row.user_id, identifier_id=row.identifier_id)
-            for row in rows
-        ]
+        parsed = [ParsedRow(row.number, row.user_id, row.identifier_id) for row in rows]
         size = self.rows_per_message
         blocks = (parsed[start : start + size] for start in range(0, len(parsed), size))
         return [compose(block, heading, key=self.key) for block in blocks]

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
+import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from worker.intake import find_fault
@@ -109,17 +110,15 @@ class Heading:
     reply_to: str = ""
 
 
-class ParsedRow(BaseModel):
+class ParsedRow(msgspec.Struct, frozen=True, gc=False):
     """A row of a message, numbered."""
-
-    model_config = ConfigDict(frozen=True)
 
     index: int
     user_id: str
     identifier_id: str
 
 
-class Parsed(BaseModel):
+class Parsed(msgspec.Struct, frozen=True):
     """What a message asks for.
 
     Attributes:
@@ -127,8 +126,6 @@ class Parsed(BaseModel):
         rows: The rows, each number once.
         traceparent: The producer's trace, or empty.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     heading: Heading
     rows: list[ParsedRow]
@@ -162,7 +159,7 @@ def parse(body: bytes, *, key: bytes | None = None, tenant: str = "", operation:
     for row in rows:
         if fault := find_fault(row.user_id, row.identifier_id):
             raise PoisonError(f"row {row.index}: {fault.message}")
-    return Parsed.model_construct(heading=_heading(message), rows=rows, traceparent=message.traceparent)
+    return Parsed(_heading(message), rows, message.traceparent)
 
 
 def compose(rows: Sequence[ParsedRow], heading: Heading, *, key: bytes | None = None) -> bytes:
@@ -233,7 +230,7 @@ def _numbered(message: Message) -> list[ParsedRow]:
 
 
 def _row(index: int, pair: MessageRow | RowMessage) -> ParsedRow:
-    return ParsedRow.model_construct(index=index, user_id=pair.user_id, identifier_id=pair.identifier_id)
+    return ParsedRow(index, pair.user_id, pair.identifier_id)
 
 
 def _why(error: ValidationError) -> str:
