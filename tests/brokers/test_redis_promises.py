@@ -109,6 +109,24 @@ async def test_a_stale_worker_records_and_buries_nothing(queue_of: OpenQueue) ->
     assert await bodies(second.results()) == [b"result 0"]
 
 
+async def test_what_is_settled_beside_a_stale_message_is_recorded_as_it_is(queue_of: OpenQueue) -> None:
+    worker, second = queue_of("worker"), queue_of("second")
+    await worker.publish([b"1"])
+    [late] = await take(worker, 1)
+    await take(second, 1)  # after its lease
+    await worker.publish([b"2", b"3"])
+    first, last = await take(worker, 2)
+    await worker.settle(
+        [
+            settled(first, 0, 1),
+            settled(late, 2, 3, 4),
+            settled(last, 5, complete=False),
+        ]
+    )
+    assert await bodies(worker.results()) == [b"result 0", b"result 1", b"result 5"]
+    assert await worker.depth() == Depth(waiting=0, taken=2)
+
+
 async def test_a_delivery_outlives_a_restart(queue_of: OpenQueue, redis_server: RedisServer) -> None:
     queue = queue_of("worker")
     await queue.publish([b"1", b"2"])

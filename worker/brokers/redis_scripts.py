@@ -6,27 +6,24 @@ from typing import Final
 
 SETTLE: Final = """
 -- Records outcomes and acknowledges messages, each of them only while it is ours: a stale worker changes nothing.
--- KEYS: stream, streams of results. ARGV: group, consumer, seconds of a fence, prefix of fences, then for each
--- message: id, whether it is complete, whether its rows are fenced, which of KEYS its outcomes go to, how many
--- there are, and for each: batch, index, body.
-local next_arg = 5
+-- KEYS: stream, streams of results. ARGV: group, consumer, seconds of a fence, prefix of fences, the messages as
+-- MessagePack, then the body of each outcome in their order. A message is: id, whether it is complete, whether its
+-- rows are fenced, which of KEYS its outcomes go to, and batch and index of each outcome. One without a body is only
+-- fenced.
+local next_body = 6
 local lost = {}
-while next_arg <= #ARGV do
-  local id, complete, fenced = ARGV[next_arg], ARGV[next_arg + 1] == '1', ARGV[next_arg + 2] == '1'
-  local results, count = KEYS[tonumber(ARGV[next_arg + 3])], tonumber(ARGV[next_arg + 4])
-  next_arg = next_arg + 5
+for _, message in ipairs(cmsgpack.unpack(ARGV[5])) do
+  local id, complete, fenced, results = message[1], message[2], message[3], KEYS[message[4]]
   local ours = #redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1, ARGV[2]) == 1
-  for _ = 1, count do
-    if ours then
-      local fence = ARGV[4] .. ARGV[next_arg]
-      local is_new = not fenced or redis.call('SETBIT', fence, ARGV[next_arg + 1], 1) == 0
-      if is_new and ARGV[next_arg + 2] ~= '' then
-        redis.call('XADD', results, '*', 'message', ARGV[next_arg + 2])
-      end
-      if fenced then redis.call('EXPIRE', fence, ARGV[3]) end
+  for position, row in ipairs(ours and message[5] or {}) do
+    local fence, body = ARGV[4] .. row[1], ARGV[next_body + position - 1]
+    local is_new = not fenced or redis.call('SETBIT', fence, row[2], 1) == 0
+    if is_new and body ~= '' then
+      redis.call('XADD', results, '*', 'message', body)
     end
-    next_arg = next_arg + 3
+    if fenced then redis.call('EXPIRE', fence, ARGV[3]) end
   end
+  next_body = next_body + #message[5]
   if not ours then
     lost[#lost + 1] = id
   elseif complete then

@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
+import msgspec
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -33,6 +34,7 @@ _LOOK_FOR_DEAD_S: Final = 1.0
 _FENCE_S: Final = 7 * 24 * 3600
 _MS: Final = 1000
 _TIMEOUT_S: Final = 10.0
+_pack: Final = msgspec.msgpack.Encoder().encode
 
 
 def _answered(
@@ -231,13 +233,14 @@ class RedisWorkQueue(RedisQueue):
     @_answered
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         """Record outcomes and acknowledge what is complete, in one script: all of it happens, or nothing."""
-        words: list[Any] = [_GROUP, self.consumer, _FENCE_S, self._fence]
         keys = {self.stream: 1}
+        messages = []
         for each in settlements:
             key = keys.setdefault(self._results_of(each.reply_to), len(keys) + 1)
-            words += each.delivery.name, int(each.complete), int(each.fenced), key, len(each.findings)
-            for finding in each.findings:
-                words += finding.batch, finding.index, finding.body
+            rows = [(finding.batch, finding.index) for finding in each.findings]
+            messages.append((each.delivery.name, each.complete, each.fenced, key, rows))
+        bodies = [finding.body for each in settlements for finding in each.findings]
+        words: list[Any] = [_GROUP, self.consumer, _FENCE_S, self._fence, _pack(messages), *bodies]
         await self._settle(keys=list(keys), args=words)
 
     @_answered
