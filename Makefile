@@ -15,6 +15,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-head
 # Two worker processes, because a test that waits for a server leaves its core free for another.
 PYTEST := $(BIN)/pytest -p no:cacheprovider
 PARALLEL := -n 2 --dist worksteal
+RIVALS := arq celery taskiq
 
 .PHONY: help
 help: ## Say what each target does
@@ -51,7 +52,7 @@ unit: setup ## Run the quick tests only: unit, property, deploy
 	$(PYTEST) $(PARALLEL) tests/unit tests/property tests/deploy
 
 .PHONY: bench
-bench: setup ## Measure against a bare loop, side by side, and print the table
+bench: setup $(RIVALS:%=.venv-bench/%/.stamp) ## Measure against a bare loop and other queues, side by side
 	$(BIN)/python tests/bench/run.py
 
 .PHONY: soak
@@ -61,14 +62,17 @@ soak: setup ## Repeat the crash and fault suites ROUNDS times (10 unless told)
 	done
 
 .PHONY: lock
-lock: setup ## Resolve the dependencies anew: all locks, each other one a part of the first
+lock: setup ## Resolve the dependencies anew: all locks; those of the product are a part of the first
 	$(COMPILE) --upgrade --extra parquet --extra redis --extra rabbitmq --extra otel --group dev --group lint-deploy --output-file requirements.lock pyproject.toml
 	$(COMPILE) --upgrade --group build --constraint requirements.lock --output-file requirements-run.lock pyproject.toml
 	$(COMPILE) --upgrade --extra redis --extra rabbitmq --extra otel --group build --constraint requirements.lock --output-file requirements-fleet.lock pyproject.toml
+	for rival in $(RIVALS); do \
+		$(COMPILE) --upgrade --group bench-$$rival --output-file tests/bench/rivals/$$rival.lock || exit 1; \
+	done
 
 .PHONY: clean
 clean: ## Remove .venv and what the tools left; runs/ stays, it is evidence
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build demo
+	rm -rf .venv .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is made when its step is complete, so a step that was interrupted is done again.
@@ -95,4 +99,10 @@ clean: ## Remove .venv and what the tools left; runs/ stays, it is evidence
 .venv/.setup-stamp: .venv/.run-stamp requirements.lock pyproject.toml
 	@echo "Installing what tests and checks need (requirements.lock)."
 	@$(INSTALL) --require-hashes --requirement requirements.lock
+	@touch $@
+
+.venv-bench/%/.stamp: tests/bench/rivals/%.lock .venv/.made-stamp
+	@echo "Installing $* to measure against ($<)."
+	@$(BIN)/python -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --quiet --no-input --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
