@@ -1,8 +1,8 @@
 """A tenant that only says yes, as cheaply as Python can: so that a measured client is never waiting for it.
 
 Answers `POST /api/users/{user}/emails/{identifier}/unverify` with a 1.6 KB user document in which that
-identifier is unverified, and everything else with 404. Prints `{"port": N}` when it listens; ends when its
-input is closed.
+identifier is unverified, `GET /calls` with how many such calls it had and when (`{"number": N, "first_at": S,
+"last_at": S}`), and everything else with 404. Prints `{"port": N}` when it listens; ends when its input is closed.
 A tool of the benches alone: the sandbox is the faithful one.
 """
 
@@ -13,6 +13,7 @@ import asyncio
 import json
 import ssl
 import sys
+import time
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ _PREFIX: Final = b"POST /api/users/"
 _MIDDLE: Final = b"/emails/"
 _SUFFIX: Final = b"/unverify "
 _END: Final = b"\r\n\r\n"
+_ASKED: Final = b"GET /calls "
 _USER_MARK: Final = "USERID"
 _IDENTIFIER_MARK: Final = "IDENTIFIERID"
 _NOT_FOUND: Final = (
@@ -81,6 +83,34 @@ def user_document() -> bytes:
     return json.dumps(user, separators=(",", ":")).encode()
 
 
+class Calls:
+    """What calls came.
+
+    Attributes:
+        number: How many.
+        first_at: Monotonic seconds of the first; 0 before it came.
+        last_at: Those of the last.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.first_at = self.last_at = 0.0
+
+    def count(self) -> None:
+        """Count one more."""
+        self.number += 1
+        self.last_at = time.monotonic()
+        self.first_at = self.first_at or self.last_at
+
+    def told(self) -> bytes:
+        """Return the answer that tells of them."""
+        body = json.dumps(
+            {"number": self.number, "first_at": self.first_at, "last_at": self.last_at}
+        ).encode()
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        return head.encode() + body
+
+
 class FastTenant(asyncio.BufferedProtocol):
     """One connection. The buffer is shared by all: what was received is used up before the next receive."""
 
@@ -94,7 +124,8 @@ class FastTenant(asyncio.BufferedProtocol):
     )
     _fixed_bytes = len(_head) + len(_between) + len(_tail)
 
-    def __init__(self) -> None:
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
         self._rest = b""
         self._answers: dict[int, bytes] = {}
 
@@ -117,7 +148,8 @@ class FastTenant(asyncio.BufferedProtocol):
         middle = request.find(_MIDDLE)
         end = request.find(_SUFFIX, middle)
         if end < 0 or not request.startswith(_PREFIX):
-            return _NOT_FOUND
+            return self._calls.told() if request.startswith(_ASKED) else _NOT_FOUND
+        self._calls.count()
         user_id = request[len(_PREFIX) : middle]
         identifier_id = request[middle + len(_MIDDLE) : end]
         length = self._fixed_bytes + len(user_id) + len(identifier_id)
@@ -132,7 +164,8 @@ class FastTenant(asyncio.BufferedProtocol):
 
 async def _serve(context: ssl.SSLContext | None) -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(FastTenant, "127.0.0.1", 0, ssl=context, backlog=1024)
+    calls = Calls()
+    server = await loop.create_server(lambda: FastTenant(calls), "127.0.0.1", 0, ssl=context, backlog=1024)
     sys.stdout.write(json.dumps({"port": server.sockets[0].getsockname()[1]}) + "\n")
     sys.stdout.flush()
     await loop.run_in_executor(None, sys.stdin.read)

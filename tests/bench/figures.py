@@ -52,6 +52,11 @@ def at_most(section: str, what: str, value: float, target: float, notes: str = "
     return Figure(section, what, f"at most {target:g}", f"{value:.2f}", value <= target, notes)
 
 
+def spread(values: Sequence[float], decimals: int = 2) -> str:
+    """Return of how many rounds a median is, and between what."""
+    return f"median of {len(values)} rounds, {min(values):,.{decimals}f} to {max(values):,.{decimals}f}"
+
+
 def render(figures: Sequence[Figure], *, quick: bool, command: str) -> str:
     """Return the whole table with the machine it was measured on, as Markdown."""
     lines = [

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
@@ -118,6 +119,25 @@ def serving(command: Sequence[str], core: int, env: Mapping[str, str] | None = N
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Calls:
+    """What calls a tenant had.
+
+    Attributes:
+        number: How many.
+        first_at: Seconds by a clock of its own when the first one came.
+        last_at: Those of the last one.
+    """
+
+    number: int
+    first_at: float
+    last_at: float
+
+    def per_s(self) -> float:
+        """Return calls a second, from the first to the last one."""
+        return (self.number - 1) / (self.last_at - self.first_at)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Server:
     """A server that was started here."""
 
@@ -128,6 +148,11 @@ class Server:
         """Return the CPU time that it has used so far."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def calls(self) -> Calls:
+        """Return what calls it has had, if it is the fast tenant."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/calls") as answer:
+            return Calls(**json.load(answer))
 
 
 def _children_cpu_s() -> float:

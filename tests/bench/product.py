@@ -67,6 +67,11 @@ class Product:
         done = finish(command, core=core, env=self.environment(), allowed=allowed, watch_memory=watch_memory)
         return Run(done.figures(), done)
 
+    def work(self, queue: str, *flags: object, core: int | None = None) -> Finished:
+        """Work on `queue`, whose URL may hold a password, until it is empty."""
+        command = [COMMAND, "work", "--tenant", self.tenant, "--until-empty", "--json", *map(str, flags)]
+        return finish(command, core=core, env=self.environment() | {"BULK_UNVERIFY_QUEUE": queue})
+
     def plan(self, file: Path, *, watch_memory: bool = False) -> Finished:
         """Plan `file`."""
         command = self.command("plan", file, "--tenant", self.tenant)

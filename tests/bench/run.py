@@ -17,6 +17,7 @@ from typing import Final
 
 import files
 import pace
+import queues
 import start
 import throughput
 from figures import Figure, render
@@ -44,6 +45,7 @@ class Bench:
             "throughput": lambda: throughput.measure(
                 self._place("throughput"), quick=self._quick, rounds=self._rounds
             ),
+            "queues": lambda: queues.measure(self._place("queues"), quick=self._quick, rounds=self._rounds),
             "plan": lambda: files.measure_plan(self._place("plan"), quick=self._quick, rounds=self._rounds),
             "report": self._report,
             "memory": self._memory,

@@ -9,7 +9,7 @@ from typing import Final
 
 import trustme
 from batches import write_batch
-from figures import Figure, at_least
+from figures import Figure, at_least, spread
 from processes import CLIENT_CORE, SERVER_CORE, BenchError, Server, finish, script, serving
 from product import Product
 
@@ -96,12 +96,12 @@ def _figures(scheme: str, turns: list[_Round], rows: int) -> list[Figure]:
     busy = max(turn.server_busy for turn in turns)
     calling_notes = (
         f"bare loop {_per_s(rows, [turn.bare_s for turn in turns])} rows/s, "
-        f"product {_per_s(rows, [turn.calling_s for turn in turns])}; {_spread(calling)}; "
+        f"product {_per_s(rows, [turn.calling_s for turn in turns])}; {spread(calling)}; "
         f"server busy {busy:.0%} of its core"
     )
     whole_notes = (
         f"whole command, start of Python included, {_per_s(rows, [turn.whole_s for turn in turns])} rows/s; "
-        f"{_spread(whole)}; CPU a row {_micros(rows, [turn.whole_cpu_s for turn in turns])} µs, "
+        f"{spread(whole)}; CPU a row {_micros(rows, [turn.whole_cpu_s for turn in turns])} µs, "
         f"bare loop's calls {_micros(rows, [turn.bare_cpu_s for turn in turns])} µs"
     )
     what = f"{scheme}: product / bare aiohttp loop of {_TASKS} tasks, rows/s"
@@ -123,7 +123,3 @@ def _per_s(rows: int, seconds: list[float]) -> str:
 
 def _micros(rows: int, seconds: list[float]) -> str:
     return f"{statistics.median(seconds) / rows * 1e6:.0f}"
-
-
-def _spread(ratios: list[float]) -> str:
-    return f"median of {len(ratios)} rounds, {min(ratios):.2f} to {max(ratios):.2f}"
