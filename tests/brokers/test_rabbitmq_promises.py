@@ -225,3 +225,11 @@ async def test_extending_is_allowed_and_changes_nothing(queue_of: OpenQueue) -> 
     await queue.publish([b"1"])
     await queue.extend(await take(queue, 1))
     assert await queue.depth() == Depth(waiting=0, taken=1)
+
+
+async def test_acknowledgements_are_written_before_the_connection_ends(queue_of: OpenQueue) -> None:
+    first, second = queue_of("first"), queue_of("second")
+    await first.publish([b"%d" % number for number in range(200)])
+    await first.acknowledge(await take(first, 200))
+    await first.aclose()
+    assert await second.depth() == Depth(0, 0)

@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
@@ -156,10 +156,26 @@ class RabbitQueue:
             await self._end(self._link)
 
     async def _send(self, link: _Link, messages: Iterable[aio_pika.Message]) -> None:
+        """Publish messages, and wait for the broker to confirm them.
+
+        Not through an exchange of aio-pika: it writes the next message only when the last one is on its way, two
+        turns of the event loop later, and those are long while calls are made.
+        """
+        channel: Any = await link.channel.get_underlay_channel()  # its abstract class knows of no `wait`
         for message in messages:
             message.delivery_mode = aio_pika.DeliveryMode.PERSISTENT
-        exchange = link.channel.default_exchange
-        await asyncio.gather(*(exchange.publish(message, self._name, mandatory=True) for message in messages))
+        await asyncio.gather(
+            *(
+                channel.basic_publish(
+                    message.body,
+                    routing_key=self._name,
+                    properties=message.properties,
+                    mandatory=True,
+                    wait=False,
+                )
+                for message in messages
+            )
+        )
 
     def _ours(self, deliveries: Iterable[Delivery]) -> list[AbstractIncomingMessage]:
         """Return what the connection holds of `deliveries`, also if they came on an earlier one; it forgets them."""
@@ -234,9 +250,11 @@ async def _close(connection: AbstractConnection) -> None:
             await connection.close()
 
 
-async def _acknowledge(messages: Iterable[AbstractIncomingMessage]) -> None:
+async def _acknowledge(messages: Sequence[AbstractIncomingMessage]) -> None:
+    """Acknowledge messages; all is written on return, because it is once the last of them is."""
     for message in messages:
-        await message.ack()
+        assert message.delivery_tag is not None
+        await message.channel.basic_ack(message.delivery_tag, wait=message is messages[-1])
 
 
 def _is_of_the_library(error: BaseException) -> bool:
