@@ -39,9 +39,10 @@ def test_the_metrics_are_the_sandboxs_own_record(fleet: Fleet, outside: Outside)
     record = fleet.tenant.record()
     assert {name[1]: count for name, count in told.items() if name[0] == "calls_total"} == record["by_status"]
     assert told["calls_total", "503"] > 0
-    assert told["wait_seconds_count", "server"] == record["requests"]
-    assert told["wait_seconds_count", "limiter"] >= record["requests"]
-    assert told["wait_seconds_count", "retry"] == record["requests"] - ROWS
+    held_up = told["wait_seconds_count", "server"] - record["requests"]  # the connection came late: not sent
+    assert held_up >= 0
+    assert told["wait_seconds_count", "limiter"] >= record["requests"] + held_up
+    assert told["wait_seconds_count", "retry"] == record["requests"] + held_up - ROWS
     assert told["wait_seconds_sum", "retry"] > 0
     assert told["messages_buried_total",] == 1
     assert told["calls_in_flight",] == 0
