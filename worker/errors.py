@@ -59,3 +59,12 @@ class BrokerError(BulkUnverifyError):
     """The message broker cannot be reached or refuses. What was taken from it is delivered again."""
 
     exit_code = 3
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """Return what is to be told of an error: of several at once, one that has a sentence for people."""
+    if isinstance(error, BaseExceptionGroup):
+        error = error.subgroup(BulkUnverifyError) or error
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

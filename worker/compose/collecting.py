@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import structlog
 
 from worker import logs
@@ -30,9 +29,9 @@ from worker.ledger import (
     known_of,
     open_collected,
 )
-from worker.model import Row
-from worker.ports import Queue
-from worker.queueing import FINDABLE, FoundRow, Patience, decode_found, result_of
+from worker.model import Delivery, Row
+from worker.ports import Queue, WorkQueue
+from worker.queueing import FoundRow, Patience, UnreadableError, dead_letter, decode_found, result_of
 
 _AT_ONCE: Final = 1000
 _WAIT_S: Final = 0.5
@@ -46,7 +45,6 @@ class CollectedLedgers:
     Args:
         runs_dir: The folder of runs.
         address: The queue.
-        log: Where it says what it left out.
         tenant: Whose users the outcomes are that `known` is asked for.
         operation: What was done to them.
 
@@ -58,7 +56,6 @@ class CollectedLedgers:
         self,
         runs_dir: Path,
         address: QueueAddress,
-        log: structlog.typing.FilteringBoundLogger,
         *,
         tenant: str = "",
         operation: str = "",
@@ -67,7 +64,6 @@ class CollectedLedgers:
         self._runs_dir = runs_dir
         self._address = address
         self._source = f"queue {address}"
-        self._log = log
         self._tenant, self._operation = tenant, operation
         self.added: collections.Counter[RunFolder] = collections.Counter()
         """How many outcomes were added to which run."""
@@ -95,7 +91,8 @@ class CollectedLedgers:
         """
         summaries = []
         for folder, binding in RunFolder.bound(self._runs_dir):
-            if COLLECTED not in binding.selection or binding.input_name != self._source:
+            of_this_queue = COLLECTED in binding.selection and binding.input_name == self._source
+            if not of_this_queue and folder not in self.added:
                 continue
             try:
                 summary = last_report(folder, accept=frozenset())
@@ -109,32 +106,24 @@ class CollectedLedgers:
     def _keep(self, bodies: Sequence[bytes]) -> None:
         groups: dict[Collection, list[FoundRow]] = collections.defaultdict(list)
         for body in bodies:
-            if (found := self._read(body)) is not None:
-                name = self._address.name if found.of_message else found.batch
-                groups[Collection(name, found.tenant, found.operation)].append(found)
+            found = decode_found(body)
+            name = self._address.name if found.of_message else found.batch
+            groups[Collection(name, found.of_message, found.tenant, found.operation)].append(found)
         for collection, group in groups.items():
             folder = open_collected(
                 self._runs_dir, collection, source=self._source, operator=operator(), now=time.time()
             )
             rows = [_collected(found) for found in group]
-            self.added[folder] += add_collected(folder, rows, group[-1].batch_rows)
-
-    def _read(self, body: bytes) -> FoundRow | None:
-        try:
-            found = decode_found(body)
-        except msgspec.MsgspecError as error:
-            self._log.warning("unreadable_result", error=str(error))
-            return None
-        if found.outcome not in FINDABLE:
-            self._log.warning("unreadable_result", error=f"no worker finds {found.outcome}")
-            return None
-        return found
+            self.added[folder] += add_collected(
+                folder, rows, max((found.batch_rows or 0 for found in group), default=0)
+            )
 
     def _known(self, rows: Mapping[str, Iterable[int]]) -> dict[str, frozenset[int]]:
         known: dict[str, frozenset[int]] = {}
         for batch, numbers in rows.items():
-            for name in (batch, self._address.name):  # a batch, or a message of none
-                folder = Collection(name, self._tenant, self._operation).folder(self._runs_dir)
+            for name, of_messages in ((batch, False), (self._address.name, True)):
+                collection = Collection(name, of_messages, self._tenant, self._operation)
+                folder = collection.folder(self._runs_dir)
                 here = known_of(folder, batch, numbers) if folder.exists else frozenset[int]()
                 known[batch] = known.get(batch, frozenset()) | here
         return known
@@ -173,26 +162,28 @@ async def collect(request: CollectRequest) -> tuple[int, list[dict[str, object]]
         LedgerError: Nothing can be recorded.
         ReportError: A report could not be written.
     """
-    ledgers = CollectedLedgers(request.runs_dir, request.address, logs.to_stderr(key=""))
+    ledgers = CollectedLedgers(request.runs_dir, request.address)
     name = f"collect-{secrets.token_hex(4)}"
     try:
         async with contextlib.aclosing(open_queue(request.address, name)) as queue:
-            await _drain(queue.results(), ledgers, request)
+            await _drain(queue, ledgers, request)
     finally:
         summaries = ledgers.report(request.say)
     return ledgers.added.total(), summaries
 
 
-async def _drain(results: Queue, ledgers: CollectedLedgers, request: CollectRequest) -> None:
+async def _drain(queue: WorkQueue, ledgers: CollectedLedgers, request: CollectRequest) -> None:
     stopped = asyncio.Event()
-    patience = Patience(logs.to_stderr(key=""), time.monotonic)
+    log = logs.to_stderr(key="")
+    patience, results = Patience(log, time.monotonic), queue.results()
     with heed_signals(StopRequest(stopped.set), request.say):
         while not stopped.is_set():
             try:
                 deliveries = await results.receive(_AT_ONCE, _WAIT_S)
-                if not deliveries and not request.follow and not (await results.depth()).waiting:
+                if not deliveries and not request.follow and await _is_empty(results):
                     return
-                await ledgers.keep([delivery.body for delivery in deliveries])
+                good = await _readable(queue, deliveries, log)
+                await ledgers.keep([delivery.body for delivery in good])
                 await results.acknowledge(deliveries)
             except BrokerError as error:
                 if not request.follow:
@@ -201,3 +192,25 @@ async def _drain(results: Queue, ledgers: CollectedLedgers, request: CollectRequ
                 await patience.back_off(stopped)
             else:
                 patience.back()
+
+
+async def _is_empty(results: Queue) -> bool:
+    """Return whether nothing is left, not even with a collector that was killed: that comes after its lease."""
+    depth = await results.depth()
+    return not depth.waiting and not depth.taken
+
+
+async def _readable(
+    queue: WorkQueue, deliveries: Sequence[Delivery], log: structlog.typing.FilteringBoundLogger
+) -> list[Delivery]:
+    """Return the deliveries that tell an outcome; the others go to the dead letters, for somebody to look at."""
+    good = []
+    for delivery in deliveries:
+        try:
+            decode_found(delivery.body)
+        except UnreadableError as error:
+            log.warning("unreadable_result", message=delivery.name, error=str(error))
+            await queue.dead.publish([dead_letter(delivery, f"a result that tells no outcome: {error}")])
+        else:
+            good.append(delivery)
+    return good

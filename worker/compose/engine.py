@@ -23,7 +23,7 @@ from worker.guard import Guard, Halt
 from worker.ledger import RunFolder, RunLedger
 from worker.pacing import AsyncPacer, RatePlan
 from worker.pipeline import Pipeline
-from worker.queueing import Assignment, Dispatcher
+from worker.queueing import Assignment, Dispatcher, fit_reason
 from worker.transport import prime_malloc
 
 _QUEUE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,59}")
@@ -192,7 +192,7 @@ async def calling_by_workers(
         session=session,
         tenant=binding.tenant,
         operation=binding.operation,
-        reason=folder.meta()["reason"][:500],
+        reason=fit_reason(folder.meta()["reason"]),
         key=via.signing_key,
         rows_per_message=via.rows_per_message,
     )

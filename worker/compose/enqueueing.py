@@ -15,7 +15,7 @@ from worker.compose.operations import find_operation
 from worker.errors import InputError
 from worker.intake import InputOptions, as_file, open_table
 from worker.model import InputRow
-from worker.queueing import Heading, ParsedRow, compose
+from worker.queueing import Heading, ParsedRow, compose, fit_reason
 
 _MESSAGES_AT_ONCE: Final = 64
 _FIRST_INVALID: Final = 5
@@ -119,7 +119,11 @@ def _count(receipt: Receipt, row: InputRow) -> None:
 
 def _messages(request: EnqueueRequest, receipt: Receipt, rows: Iterator[InputRow]) -> Iterator[bytes]:
     heading = Heading(
-        receipt.batch_id, receipt.rows, request.reason, request.tenant or "", request.operation or ""
+        receipt.batch_id,
+        receipt.rows,
+        fit_reason(request.reason),
+        request.tenant or "",
+        request.operation or "",
     )
     good = (row for row in rows if not row.error_code)
     while block := list(itertools.islice(good, request.rows_per_message)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from worker.ledger import RunFolder, facts, report_rows, verify
+from worker.ledger import COLLECTED, RunFolder, facts, snapshot
 from worker.model import Outcome
 from worker.report.manifest import MANIFEST_NAME
 from worker.report.summary import exit_code
@@ -24,14 +24,16 @@ def report(folder: RunFolder, *, accept: frozenset[Outcome]) -> dict[str, object
         LedgerError: The ledger cannot be read, or its outcomes do not add up.
         ReportError: A file could not be written; the ledger is untouched.
     """
-    folder.rest()
-    verify(folder)
-    known = facts(folder)
-    code = exit_code(known, accept)
-    rate = known.calls / known.elapsed_s if known.elapsed_s > 0 else None
-    written = write_all(folder.path, known, report_rows(folder), exit_code=code, rate_per_s=rate)
-    if written.problems and code == 0:  # known only now; what is kept must not look like a success either
-        written = write_all(folder.path, known, report_rows(folder), exit_code=NOT_SOUND, rate_per_s=rate)
+    if COLLECTED not in folder.binding().selection:  # others may be adding to one that is
+        folder.rest()
+    with snapshot(folder) as ledger:
+        known = ledger.facts()
+        ledger.verify()
+        code = exit_code(known, accept)
+        rate = known.calls / known.elapsed_s if known.elapsed_s > 0 else None
+        written = write_all(folder.path, known, ledger.rows(), exit_code=code, rate_per_s=rate)
+        if written.problems and code == 0:  # known only now; what is kept must not look like a success either
+            written = write_all(folder.path, known, ledger.rows(), exit_code=NOT_SOUND, rate_per_s=rate)
     return written.summary
 
 

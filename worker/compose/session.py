@@ -20,7 +20,7 @@ from worker.compose.reporting import report
 from worker.compose.stopping import Stop, StopRequest, heed_signals
 from worker.compose.watch import Bounds, ProtectedLists, Watch
 from worker.connection import ApiKey, Tenant
-from worker.errors import BulkUnverifyError, ConfigurationError, LedgerError, UsageError
+from worker.errors import BulkUnverifyError, ConfigurationError, LedgerError, UsageError, cause_of
 from worker.guard import Halt, HaltKind
 from worker.ledger import PUBLISHED_TO, RunFolder, RunLedger, facts, take_commands, tenant_lock
 from worker.model import Outcome, RunState
@@ -88,7 +88,13 @@ async def _work(request: SessionRequest) -> None:
             _refuse_twice(folder, len(await ledger.published()), via, recall=request.recall)
             await ledger.protect(ids)
             settings = steering.as_text(via) | {"exclude": protected.names}
-            number = await ledger.begin_session(operator(), settings, retake=request.retake, publishes_to=via)
+            number = await ledger.begin_session(
+                operator(),
+                settings,
+                retake=request.retake,
+                publishes_to=via,
+                recall=request.recall,
+            )
             monitor = Monitor(folder.run_id, request.tenant.name, facts(folder).outcomes, time.monotonic)
             ledger.on_commit = monitor.committed
             log.info("session_started", run_id=folder.run_id, session=number, **settings)
@@ -96,7 +102,7 @@ async def _work(request: SessionRequest) -> None:
             try:
                 await session.work()
             except BaseException as error:  # noqa: BLE001 - whatever ended it, and it goes on as it was
-                cause = _cause(error)
+                cause = cause_of(error)
                 await session.end_broken(cause)
                 raise cause from None
 
@@ -110,15 +116,6 @@ def _refuse_twice(folder: RunFolder, published: int, via: str, *, recall: bool) 
             " it takes their outcomes and goes on. If those workers are gone for good, add --recall: what they did"
             " and nobody recorded is called a second time."
         )
-
-
-def _cause(error: BaseException) -> BaseException:
-    """Return what is to be told of an error: of several at once, one that has a sentence for people."""
-    if isinstance(error, BaseExceptionGroup):
-        error = error.subgroup(BulkUnverifyError) or error
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -184,8 +181,10 @@ class _Session:
             self._take_back(halt)  # what calls in flight added to it
             stop = Stop(RunState.HALTED, halt.reason)
         pending = facts(self.request.folder).outcomes[Outcome.PENDING]
-        if stop is None or pending == 0:
+        if pending == 0:
             stop = Stop(RunState.FINISHED, "")
+        elif stop is None:  # of a run that was collected: nobody here knows these rows
+            stop = Stop(RunState.HALTED, f"{pending:,} of its rows have not been collected yet")
         await self.ledger.end_session(stop.state, stop.reason, engine.cool_down_s)
         self.log.info("session_ended", state=str(stop.state), reason=stop.reason, pending=pending)
         if halt is not None and halt.kind is HaltKind.CONFIGURATION:

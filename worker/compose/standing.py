@@ -24,7 +24,7 @@ from worker.compose.options import Steering
 from worker.compose.stopping import StopRequest, heed_signals
 from worker.compose.watch import ProtectedLists
 from worker.connection import ApiKey, Tenant
-from worker.errors import BrokerError, BulkUnverifyError, ConfigurationError, InputError
+from worker.errors import BrokerError, BulkUnverifyError, ConfigurationError, InputError, cause_of
 from worker.guard import Halt
 from worker.model import Outcome
 from worker.pacing import AsyncPacer
@@ -126,7 +126,6 @@ class _Worker:
             self._ledgers = CollectedLedgers(
                 request.keep_in,
                 request.address,
-                logs.to_stderr(key=""),
                 tenant=request.tenant.name,
                 operation=request.operation,
             )
@@ -196,6 +195,8 @@ class _Worker:
             watching = asyncio.create_task(self._watch_lists(desk))
             try:
                 await pipeline.run()
+            except BaseExceptionGroup as errors:
+                raise cause_of(errors) from None
             finally:
                 self._end_session = lambda: None
                 watching.cancel()

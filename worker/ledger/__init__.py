@@ -2,7 +2,7 @@
 
 from worker.ledger.additions import add
 from worker.ledger.collected import CollectedRow, Collection, add_collected, known_of, open_collected
-from worker.ledger.fold import facts, first_pending, foreseen, report_rows, verify
+from worker.ledger.fold import facts, first_pending, foreseen, report_rows, snapshot, verify
 from worker.ledger.folder import Binding, PlanSummary, RunFolder
 from worker.ledger.inbox import Command
 from worker.ledger.inbox import post as post_command
@@ -34,6 +34,7 @@ __all__ = [
     "post_command",
     "remove_stale_drafts",
     "report_rows",
+    "snapshot",
     "take_commands",
     "tenant_lock",
     "verify",

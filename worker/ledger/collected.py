@@ -23,6 +23,7 @@ from worker.model import Result, RunState
 
 HEADER: Final = ("user_id", "identifier_id", "batch", "number", "worker")
 _SESSION: Final = 1
+_BATCH_ROWS: Final = "batch_rows"
 _DIGEST_LENGTH: Final = 6
 _KNOWN: Final = "SELECT number FROM collected WHERE batch = ? AND number IN (SELECT value FROM json_each(?))"
 _BEGIN: Final = (
@@ -57,18 +58,21 @@ class Collection:
     """What is collected in one ledger.
 
     Attributes:
-        name: The batch, or the queue for all that belongs to none.
+        name: The batch, or the queue for all messages of none.
+        of_messages: Whether it is the latter.
         tenant: Whose users they are.
         operation: What was done to them.
     """
 
     name: str
+    of_messages: bool
     tenant: str
     operation: str
 
     def folder(self, runs_dir: Path) -> RunFolder:
         """Return its run, whether it is there or not."""
-        digest = hashlib.sha256(f"{self.tenant}\n{self.operation}".encode()).hexdigest()
+        told = f"{self.of_messages}\n{self.tenant}\n{self.operation}"
+        digest = hashlib.sha256(told.encode()).hexdigest()
         return RunFolder(runs_dir / f"{COLLECTED}-{self.name}-{digest[:_DIGEST_LENGTH]}")
 
 
@@ -113,7 +117,8 @@ def add_collected(folder: RunFolder, rows: Sequence[CollectedRow], batch_rows: i
     """
     try:
         with contextlib.closing(connect(folder.ledger, read_only=False)) as connection:
-            connection.execute("PRAGMA synchronous = FULL")
+            # A reader, which a report may be for long, stands in nobody's way.
+            connection.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
             connection.execute("BEGIN IMMEDIATE")
             new = _new(connection, rows)
             count = _add(connection, new)
@@ -183,10 +188,19 @@ def _tell(
 ) -> None:
     """Bring the run's facts up to what it holds."""
     (operator,) = connection.execute("SELECT value FROM meta WHERE name = 'operator'").fetchone()
+    batch_rows = max(batch_rows or 0, _told_before(connection))
     began, ended = min(row.result.started_at for row in rows), max(row.result.finished_at for row in rows)
-    missing = max(0, (batch_rows or 0) - count)
+    missing = max(0, batch_rows - count)
     state = RunState.HALTED if missing else RunState.FINISHED
     why = f"{missing:,} of the batch's {batch_rows:,} rows have not been collected yet" if missing else ""
     connection.execute(_BEGIN, (_SESSION, began, str(state), operator))
     connection.execute(_END, (began, ended, str(state), why, _SESSION))
-    connection.executemany(_FACT, [("rows", str(count + missing)), ("users", str(count))])
+    connection.executemany(
+        _FACT, [("rows", str(count + missing)), ("users", str(count)), (_BATCH_ROWS, str(batch_rows))]
+    )
+
+
+def _told_before(connection: sqlite3.Connection) -> int:
+    """Return how many rows the batch has as far as somebody has said: not every message has to."""
+    told = connection.execute("SELECT value FROM meta WHERE name = ?", (_BATCH_ROWS,)).fetchone()
+    return int(told[0]) if told else 0

@@ -58,42 +58,69 @@ _LOOK_AHEAD: Final = 1000
 _OUTCOMES: Final = {str(outcome): outcome for outcome in Outcome}
 
 
+class Snapshot:
+    """A ledger at one moment: what is added to it meanwhile is not seen. Made by `snapshot`.
+
+    Args:
+        folder: The run.
+        connection: In a transaction.
+    """
+
+    def __init__(self, folder: RunFolder, connection: sqlite3.Connection) -> None:
+        self._folder = folder
+        self._connection = connection
+
+    def facts(self) -> RunFacts:
+        """Return what is known of the run as a whole.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+        """
+        owned = (
+            self._folder.owned
+        )  # asked before and after: a session that begins or ends meanwhile was not killed
+        with _understood(self._folder):
+            return _facts(self._connection, lambda: owned or self._folder.owned)
+
+    def verify(self) -> None:
+        """Check that every row has exactly one state (promise 1).
+
+        Raises:
+            LedgerError: The ledger cannot be read, or does not add up.
+        """
+        with _understood(self._folder):
+            _verify(self._connection, self._folder)
+
+    def rows(self) -> Iterator[ReportRow]:
+        """Yield every row of the run in the input's order, in one pass and constant memory.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+        """
+        with _understood(self._folder):
+            yield from _rows(self._connection)
+
+
+@contextlib.contextmanager
+def snapshot(folder: RunFolder) -> Iterator[Snapshot]:
+    """Yield the ledger of a run as it is now.
+
+    Raises:
+        LedgerError: The ledger cannot be read.
+    """
+    with contextlib.closing(connect(folder.ledger, read_only=True)) as connection:
+        connection.execute("BEGIN")
+        yield Snapshot(folder, connection)
+
+
 def facts(folder: RunFolder) -> RunFacts:
     """Return what is known of the run as a whole, at one moment.
 
     Raises:
         LedgerError: The ledger cannot be read.
     """
-    owned = folder.owned  # asked before and after: a session that begins or ends meanwhile was not killed
-    with _reading(folder) as connection:
-        meta = dict(connection.execute("SELECT name, value FROM meta"))
-        called = connection.execute(_CALLED).fetchall()
-        carried_requests, carried_rows = connection.execute(_CARRIED).fetchone()
-        outcomes = _outcomes(connection, called, int(meta["rows"]))
-        calls = carried_requests + sum(requests for _, _, requests, _ in called)
-        (elapsed_s,) = connection.execute(_ELAPSED).fetchone()
-        sessions = _sessions(connection, lambda: owned or folder.owned)
-        last = sessions[-1] if sessions else None
-        return RunFacts(
-            run_id=meta["run_id"],
-            state=RunState.PLANNED if last is None else last.state,
-            operation=meta["operation"],
-            tenant=meta["tenant"],
-            reason=meta["reason"],
-            operator=meta["operator"],
-            input_name=meta["input_name"],
-            input_sha256=meta["input_sha256"],
-            header=tuple(json.loads(meta["header"])),
-            planned_at=float(meta["planned_at"]),
-            rows=int(meta["rows"]),
-            outcomes=outcomes,
-            calls=calls,
-            retries=calls - carried_rows - sum(sent for _, _, _, sent in called),
-            elapsed_s=elapsed_s,
-            halt_reason="" if last is None else last.halt_reason,
-            sessions=sessions,
-            selection=json.loads(meta["selection"]),
-        )
+    with snapshot(folder) as now:
+        return now.facts()
 
 
 def foreseen(folder: RunFolder) -> dict[Outcome, int]:
@@ -117,14 +144,59 @@ def verify(folder: RunFolder) -> None:
     Raises:
         LedgerError: The ledger cannot be read, or does not add up.
     """
-    with _reading(folder) as connection:
-        (twice,) = connection.execute(_TWO_STATES).fetchone()
-        (stray,) = connection.execute(_STRAY).fetchone()
-        (unknown,) = connection.execute(_UNKNOWN).fetchone()
-        (count,) = connection.execute("SELECT count(*) FROM rows").fetchone()
-        meta = dict(connection.execute("SELECT name, value FROM meta"))
-        planned = int(meta["rows"])
-        is_collected = COLLECTED in json.loads(meta["selection"])
+    with snapshot(folder) as now:
+        now.verify()
+
+
+def report_rows(folder: RunFolder) -> Iterator[ReportRow]:
+    """Yield every row of the run in the input's order, in one pass and constant memory.
+
+    Raises:
+        LedgerError: The ledger cannot be read.
+    """
+    with snapshot(folder) as now:
+        yield from now.rows()
+
+
+def _facts(connection: sqlite3.Connection, owned: Callable[[], bool]) -> RunFacts:
+    meta = dict(connection.execute("SELECT name, value FROM meta"))
+    called = connection.execute(_CALLED).fetchall()
+    carried_requests, carried_rows = connection.execute(_CARRIED).fetchone()
+    outcomes = _outcomes(connection, called, int(meta["rows"]))
+    calls = carried_requests + sum(requests for _, _, requests, _ in called)
+    (elapsed_s,) = connection.execute(_ELAPSED).fetchone()
+    sessions = _sessions(connection, owned)
+    last = sessions[-1] if sessions else None
+    return RunFacts(
+        run_id=meta["run_id"],
+        state=RunState.PLANNED if last is None else last.state,
+        operation=meta["operation"],
+        tenant=meta["tenant"],
+        reason=meta["reason"],
+        operator=meta["operator"],
+        input_name=meta["input_name"],
+        input_sha256=meta["input_sha256"],
+        header=tuple(json.loads(meta["header"])),
+        planned_at=float(meta["planned_at"]),
+        rows=int(meta["rows"]),
+        outcomes=outcomes,
+        calls=calls,
+        retries=calls - carried_rows - sum(sent for _, _, _, sent in called),
+        elapsed_s=elapsed_s,
+        halt_reason="" if last is None else last.halt_reason,
+        sessions=sessions,
+        selection=json.loads(meta["selection"]),
+    )
+
+
+def _verify(connection: sqlite3.Connection, folder: RunFolder) -> None:
+    (twice,) = connection.execute(_TWO_STATES).fetchone()
+    (stray,) = connection.execute(_STRAY).fetchone()
+    (unknown,) = connection.execute(_UNKNOWN).fetchone()
+    (count,) = connection.execute("SELECT count(*) FROM rows").fetchone()
+    meta = dict(connection.execute("SELECT name, value FROM meta"))
+    planned = int(meta["rows"])
+    is_collected = COLLECTED in json.loads(meta["selection"])
     missing = count > planned if is_collected else count != planned
     if twice or stray or unknown or missing:
         raise LedgerError(
@@ -134,45 +206,39 @@ def verify(folder: RunFolder) -> None:
         )
 
 
-def report_rows(folder: RunFolder) -> Iterator[ReportRow]:
-    """Yield every row of the run in the input's order, in one pass and constant memory.
-
-    Raises:
-        LedgerError: The ledger cannot be read.
-    """
+def _rows(connection: sqlite3.Connection) -> Iterator[ReportRow]:
     decode = msgspec.json.Decoder(list[str]).decode
-    with _reading(folder) as connection:
-        for (
-            row, cells, user_id, identifier_id, planned, planned_code, planned_message, duplicate_of,
-            outcome, status, code, message, requests, started_at, finished_at, sent,
-            resent, verified_left, lockout_risk, carried, maybe, flying,
-        ) in connection.execute(_ROWS):  # fmt: skip
-            own = [user_id, identifier_id] if cells is None else decode(cells)
-            if outcome is not None:
-                yield ReportRow(
-                    own, row, _OUTCOMES[outcome], status, code, message, requests, started_at, finished_at,
-                    sent, bool(resent), verified_left, None if lockout_risk is None else bool(lockout_risk),
-                    None,
-                )  # fmt: skip
-            elif planned is not None:
-                yield ReportRow(
-                    own,
-                    row,
-                    _OUTCOMES[planned],
-                    None,
-                    planned_code,
-                    planned_message,
-                    duplicate_of=duplicate_of,
-                )
-            else:
-                yield ReportRow(
-                    own,
-                    row,
-                    Outcome.PENDING,
-                    requests=carried or 0,
-                    sent=_pending_sent(carried, maybe, flying),
-                    resent=maybe == RESENT,
-                )
+    for (
+        row, cells, user_id, identifier_id, planned, planned_code, planned_message, duplicate_of,
+        outcome, status, code, message, requests, started_at, finished_at, sent,
+        resent, verified_left, lockout_risk, carried, maybe, flying,
+    ) in connection.execute(_ROWS):  # fmt: skip
+        own = [user_id, identifier_id] if cells is None else decode(cells)
+        if outcome is not None:
+            yield ReportRow(
+                own, row, _OUTCOMES[outcome], status, code, message, requests, started_at, finished_at,
+                sent, bool(resent), verified_left, None if lockout_risk is None else bool(lockout_risk),
+                None,
+            )  # fmt: skip
+        elif planned is not None:
+            yield ReportRow(
+                own,
+                row,
+                _OUTCOMES[planned],
+                None,
+                planned_code,
+                planned_message,
+                duplicate_of=duplicate_of,
+            )
+        else:
+            yield ReportRow(
+                own,
+                row,
+                Outcome.PENDING,
+                requests=carried or 0,
+                sent=_pending_sent(carried, maybe, flying),
+                resent=maybe == RESENT,
+            )
 
 
 def _pending_sent(requests: int | None, maybe: int | None, flying: int | None) -> str:
@@ -218,16 +284,23 @@ def _sessions(connection: sqlite3.Connection, owned: Callable[[], bool]) -> tupl
 
 
 @contextlib.contextmanager
-def _reading(folder: RunFolder) -> Iterator[sqlite3.Connection]:
-    """Yield a connection that sees one moment of the ledger."""
-    connection = connect(folder.ledger, read_only=True)
+def _understood(folder: RunFolder) -> Iterator[None]:
+    """Say in a sentence that the ledger holds what cannot be read."""
     try:
-        connection.execute("BEGIN")
-        yield connection
+        yield
     except (sqlite3.Error, msgspec.MsgspecError, KeyError, ValueError) as error:
         raise broken(folder.ledger, error) from error
-    finally:
-        connection.close()
+
+
+@contextlib.contextmanager
+def _reading(folder: RunFolder) -> Iterator[sqlite3.Connection]:
+    """Yield a connection that sees one moment of the ledger."""
+    with (
+        contextlib.closing(connect(folder.ledger, read_only=True)) as connection,
+        _understood(folder),
+    ):
+        connection.execute("BEGIN")
+        yield connection
 
 
 def first_pending(folder: RunFolder, limit: int) -> list[Row]:

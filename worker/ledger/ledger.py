@@ -46,6 +46,7 @@ class RunLedger:
         self._monotonic = monotonic
         self._loop = asyncio.get_running_loop()
         self._session = 0
+        self._publishes = False
         self._cursor = 0
         self._results: list[Result] = []
         self._given_back: list[Unfinished] = []
@@ -83,6 +84,7 @@ class RunLedger:
         *,
         retake: frozenset[Outcome] = frozenset(),
         publishes_to: str = "",
+        recall: bool = False,
     ) -> int:
         """Begin a session and return its number; what a killed one left in flight may have been sent.
 
@@ -92,14 +94,15 @@ class RunLedger:
             retake: Rows of these outcomes, of any session, go again: pending by the same commit that says why.
             publishes_to: The queue whose workers call the rows in this session; what went to them in an earlier one
                 stays with them. Empty if it calls by itself: then that comes back, and may have been called.
+            recall: Whether that comes back all the same.
 
         Raises:
             LedgerError: The ledger is broken.
         """
-        now = self._wall()
+        now, self._publishes = self._wall(), bool(publishes_to)
         self._session = await self._writer.perform(
             lambda connection: steps.begin_session(
-                connection, now, operator, settings, retake, publishes_to=publishes_to
+                connection, now, operator, settings, retake, publishes_to=publishes_to, recall=recall
             )
         )
         return self._session
@@ -262,11 +265,14 @@ class RunLedger:
         assert self._gathering is not None
         self._gathering.cancel()
         self._gathering = None
-        results, given_back, session = self._results, self._given_back, self._session
+        results, given_back = self._results, self._given_back
+        session, publishes = self._session, self._publishes
         self._results, self._given_back = [], []
 
         def write(connection: sqlite3.Connection) -> None:
             steps.record(connection, session, results)
+            if publishes:
+                steps.forget_published(connection, [result.row for result in results])
             steps.give_back(connection, given_back)
 
         self._writer.submit(write, lambda _: self._became_durable(results))

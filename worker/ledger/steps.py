@@ -73,17 +73,19 @@ def begin_session(
     retake: frozenset[Outcome],
     *,
     publishes_to: str,
+    recall: bool,
 ) -> int:
     """Close what a killed session left open, begin the next one, and take back `retake`; returns its number.
 
-    What was published stays with the workers of `publishes_to`; without any it comes back, and may have been called.
+    What was published stays with the workers of `publishes_to`. Without any, or to `recall` it, it comes back, and
+    may have been called.
     """
+    if recall or not publishes_to:
+        connection.execute("DELETE FROM published")
     if publishes_to:
         connection.execute(
             "INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", (PUBLISHED_TO, publishes_to)
         )
-    else:
-        connection.execute("DELETE FROM published")
     connection.execute(_MAYBE_SENT)
     connection.execute("DELETE FROM in_flight WHERE row NOT IN (SELECT row FROM published)")
     connection.execute(_KILLED)
@@ -146,6 +148,13 @@ def publish(connection: sqlite3.Connection, rows: Iterable[int], batch: str) -> 
     connection.executemany(
         "INSERT INTO published (row, batch) VALUES (?, ?) ON CONFLICT (row) DO UPDATE SET batch = excluded.batch",
         ((row, batch) for row in rows),
+    )
+
+
+def forget_published(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    """Forget that rows were with the workers of a queue: they have an outcome."""
+    connection.execute(
+        "DELETE FROM published WHERE row IN (SELECT value FROM json_each(?))", (_numbers(rows),)
     )
 
 

@@ -4,20 +4,20 @@ from worker.queueing.assignment import Assignment
 from worker.queueing.desk import Desk, Terms
 from worker.queueing.dispatch import Dispatcher
 from worker.queueing.findings import (
-    FINDABLE,
     DeadLetter,
     Finder,
     FoundRow,
+    UnreadableError,
+    dead_letter,
     decode_found,
     decode_letter,
     result_of,
 )
-from worker.queueing.messages import MOST_ROWS, Heading, ParsedRow, compose, parse, schema
+from worker.queueing.messages import MOST_ROWS, Heading, ParsedRow, compose, fit_reason, parse, schema
 from worker.queueing.patience import Patience
 from worker.queueing.settler import Keeper
 
 __all__ = [
-    "FINDABLE",
     "MOST_ROWS",
     "Assignment",
     "DeadLetter",
@@ -30,9 +30,12 @@ __all__ = [
     "ParsedRow",
     "Patience",
     "Terms",
+    "UnreadableError",
     "compose",
+    "dead_letter",
     "decode_found",
     "decode_letter",
+    "fit_reason",
     "parse",
     "result_of",
     "schema",

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
+from typing import Final
 
 from worker.model import Row
 from worker.queueing.messages import Heading, ParsedRow, compose
+
+_ROUND: Final = re.compile("[0-9]{1,6}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -20,7 +24,7 @@ class RowsName:
     def parse(cls, batch: str) -> RowsName:
         """Return the name that a batch has."""
         front, _, number = batch.rpartition(".")
-        return cls(front, int(number) if number.isdecimal() else 0)
+        return cls(front, int(number) if _ROUND.fullmatch(number) else 0)
 
     def first(self) -> RowsName:
         """Return the name of the round before any other."""

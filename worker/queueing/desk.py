@@ -90,10 +90,12 @@ class Desk:
         self._ready: collections.deque[Row] = collections.deque()
         self._places: dict[int, tuple[Taken, int]] = {}
         self._taken: dict[str, Taken] = {}
+        self._in_hand: set[tuple[str, int]] = set()
+        """Names of rows whose outcomes are not recorded yet."""
         self._doubted: list[Result] = []
         self._believed = False
         self._reader = Reader(queue, terms.finder, terms.key, self._patience, log, keeper)
-        self._settler = Settler(queue, self._patience, log, clock, self._taken.__delitem__, on_record, keeper)
+        self._settler = Settler(queue, self._patience, log, clock, self._forget, on_record, keeper)
 
     @property
     def trouble(self) -> str:
@@ -127,10 +129,12 @@ class Desk:
         self._believe()
         self.give_back([Unfinished(row, row.earlier_requests) for row in self._ready])
         self._ready.clear()
-        await self._settler.finish()
-        self._leases.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._leases
+        try:
+            await self._settler.finish()
+        finally:
+            self._leases.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._leases
 
     def close(self) -> None:
         """Take nothing more: the source is exhausted. A broker that is lost has the grace to come back."""
@@ -141,6 +145,7 @@ class Desk:
         """Return up to `limit` rows; waits until there are any. Empty when closed, or empty if that was asked."""
         limit = int(min(limit, self._claims_left))
         while limit and not self._closed.is_set():
+            self._settler.check()
             if self._ready:
                 rows = [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
                 self._claims_left -= len(rows)
@@ -183,9 +188,17 @@ class Desk:
             self._take(read)
 
     def _take(self, read: Read) -> None:
+        """Take up what a message asks for, but for what is done, or in hand by another copy of it."""
         delivery = read.delivery
-        rows = [row for row in read.parsed.rows if row.index not in read.known]
-        taken = Taken(delivery, read.parsed, len(rows))
+        taken = Taken(delivery, read.parsed)
+        rows = [
+            row
+            for row in read.parsed.rows
+            if row.index not in read.known and (taken.batch, row.index) not in self._in_hand
+        ]
+        taken.open = len(rows)
+        taken.names = {(taken.batch, row.index) for row in rows} if taken.fenced else set()
+        self._in_hand |= taken.names
         self._taken[delivery.name] = taken
         if not rows:
             self._settler.change(taken)
@@ -201,6 +214,10 @@ class Desk:
                     traceparent=read.parsed.traceparent,
                 )
             )
+
+    def _forget(self, message: str) -> None:
+        """Let go of a message that the broker has heard the end of, before it can come again."""
+        self._in_hand -= self._taken.pop(message).names
 
     def record(self, result: Result) -> None:
         """Take `result` for the next group; does not wait.

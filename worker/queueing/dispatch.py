@@ -14,10 +14,10 @@ import structlog
 
 from worker.errors import BrokerError
 from worker.guard import Guard, Halt, HaltKind
-from worker.model import Delivery, Depth, Result, Row
+from worker.model import BARRED, Delivery, Depth, Result, Row
 from worker.ports import Queue, WorkQueue
 from worker.queueing.assignment import Assignment, RowsName
-from worker.queueing.findings import FINDABLE, FoundRow, decode_found, result_of
+from worker.queueing.findings import FoundRow, UnreadableError, dead_letter, decode_found, result_of
 from worker.queueing.patience import Patience
 
 _MESSAGES_AT_ONCE: Final = 10
@@ -38,6 +38,9 @@ class Publishing(Protocol):
 
     async def published(self) -> Sequence[tuple[Row, str]]:
         """Return the rows that are with the workers, and under which name."""
+
+    def allows(self, row: Row) -> bool:
+        """Return whether a row may be called still: the protected list may have grown since it was claimed."""
 
     def record(self, result: Result) -> None:
         """Take `result` for the next group commit."""
@@ -68,6 +71,7 @@ class Dispatcher:
         log: Where it says what it did.
         on_halt: Told why the run stops.
         clock: Monotonic seconds.
+        wall: Epoch seconds.
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class Dispatcher:
         *,
         on_halt: Callable[[Halt], None],
         clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._ledger = ledger
         self._queue = queue
@@ -89,6 +94,7 @@ class Dispatcher:
         self._log = log
         self._on_halt = on_halt
         self._clock = clock
+        self._wall = wall
         self._patience = Patience(log, clock)
         self._at_once = min(assignment.rows_per_message * _MESSAGES_AT_ONCE, assignment.most_rows)
         self._with_workers: dict[int, tuple[Row, RowsName]] = {}
@@ -99,6 +105,10 @@ class Dispatcher:
         self._room.set()
         self._heard_at = self._alive_at = clock()
         """When the last outcome came, and when there was the last sign that somebody has the rows still."""
+        self._looked_at = -math.inf
+        """When it was looked what the queues hold of a run that is silent."""
+        self._rounds = 1
+        self._buried_before = 0
         self._ends_at = math.inf
         self._depth: Depth | None = None
         self.halt: Halt | None = None
@@ -114,7 +124,8 @@ class Dispatcher:
         """Since when (seconds of `clock`) the broker is lost or no worker has answered, or None."""
         if self._patience.since is not None:
             return self._patience.since
-        silent = self.left and self._clock() - self._heard_at > self._queue.lease_s
+        # What was lost is published again first: only a look at the queues shows that nobody answers.
+        silent = self.left and self._looked_at - self._heard_at > self._queue.lease_s
         return self._heard_at if silent else None
 
     def status(self) -> DispatchStatus:
@@ -135,6 +146,7 @@ class Dispatcher:
         """
         for row, batch in await self._ledger.published():
             self._keep([row], RowsName.parse(batch))
+        self._buried_before = (await self._patience.persist(self._queue.dead.depth)).waiting
         async with asyncio.TaskGroup() as tasks:
             publishing = tasks.create_task(self._publish_all())
             tasks.create_task(self._collect(publishing))
@@ -151,7 +163,8 @@ class Dispatcher:
 
     def pause(self) -> None:
         """Publish nothing until `resume`; what is published goes on."""
-        self._may_publish.clear()
+        if not self._stopping.is_set():
+            self._may_publish.clear()
 
     def resume(self) -> None:
         """End a pause."""
@@ -198,7 +211,11 @@ class Dispatcher:
     async def _take(self, deliveries: Sequence[Delivery]) -> None:
         """Record outcomes, then acknowledge: one whose acknowledgement is lost comes again, and is known."""
         for delivery in deliveries:
-            self._heed(delivery)
+            try:
+                self._heed(delivery)
+            except UnreadableError as error:
+                self._log.warning("unreadable_result", message=delivery.name, error=str(error))
+                await self._bury(dead_letter(delivery, f"a result that tells no outcome: {error}"))
         self._heard_at = self._alive_at = self._clock()
         self._weigh_room()
         await self._ledger.flush()
@@ -208,11 +225,7 @@ class Dispatcher:
             self._log.warning("not_acknowledged", results=len(deliveries), error=str(error))
 
     def _heed(self, delivery: Delivery) -> None:
-        try:
-            found = decode_found(delivery.body)
-        except msgspec.MsgspecError as error:
-            self._log.warning("unreadable_result", message=delivery.name, error=str(error))
-            return
+        found = decode_found(delivery.body)
         row, name = self._with_workers.get(found.index, (None, None))
         if row is None or name is None or not _answers(found, row, name):
             return  # it came twice, or late: the row has its outcome, or went again since it had one
@@ -224,24 +237,47 @@ class Dispatcher:
     async def _look_for_lost(self) -> None:
         """Publish rows again of which neither queue holds anything, a lease after the last sign of life."""
         now = self._clock()
-        if now - self._alive_at <= self._queue.lease_s or not self.left or self._stopping.is_set():
+        idle = self._stopping.is_set() or not self._may_publish.is_set() or not self.left
+        if idle or now - self._alive_at <= self._queue.lease_s:
             return
         self._depth = await self._queue.depth()
         results = await self._results.depth()
-        self._alive_at = now
+        buried = (await self._queue.dead.depth()).waiting
+        self._alive_at = self._looked_at = now
         if self._depth.waiting or self._depth.taken or results.waiting or results.taken:
             return
+        if buried > self._buried_before:
+            self._halt_if(_buried(buried - self._buried_before))
+        elif self._rounds >= _MOST_ROUNDS:
+            self._halt_if(_never_answered(self.left))
+        else:
+            self._rounds += 1
+            self._heard_at = now
+            await self._publish_again()
+
+    async def _publish_again(self) -> None:
         again: dict[RowsName, list[Row]] = {}
-        for row, name in self._with_workers.values():
-            again.setdefault(name.next(), []).append(row)
+        for row, name in list(self._with_workers.values()):
+            if self._ledger.allows(row):
+                again.setdefault(name.next(), []).append(row)
+            else:
+                self._bar(row)
         for name, rows in again.items():
-            if name.round >= _MOST_ROUNDS:
-                self._halt_if(_never_answered(len(rows)))
-                return
             self._log.warning("published_again", rows=len(rows), round=name.round)
             await self._ledger.publish(rows, str(name))
             self._keep(rows, name)
+            # By their first name once more: if it is only the outcomes that were slow, nobody calls them twice.
             await self._send(rows, name if name.round > 1 else name.first())
+
+    def _bar(self, row: Row) -> None:
+        """Record that a row came onto the protected list while it was with the workers (promise 11)."""
+        now = self._wall()
+        del self._with_workers[row.number]
+        self._ledger.record(Result(row, BARRED, row.earlier_requests, False, now, now))
+
+    async def _bury(self, letter: bytes) -> None:
+        """Keep for somebody to look at what is about to be acknowledged with the results around it."""
+        await self._patience.persist(lambda: self._queue.dead.publish([letter]))
 
     async def _forget_results(self) -> None:
         """Remove the run's results queue, in which nothing is left."""
@@ -273,10 +309,14 @@ class Dispatcher:
 def _answers(found: FoundRow, row: Row, name: RowsName) -> bool:
     """Return whether an outcome is that of a row that went by `name`, in whichever round."""
     same = (found.user_id, found.identifier_id) == (row.user_id, row.identifier_id)
-    return (
-        same
-        and found.outcome in FINDABLE
-        and RowsName.parse(found.batch).run_and_session == name.run_and_session
+    return same and RowsName.parse(found.batch).run_and_session == name.run_and_session
+
+
+def _buried(letters: int) -> Halt:
+    return Halt(
+        HaltKind.SILENCE,
+        f"no outcome comes, and {letters} messages went to the queue's dead letters meanwhile. Look why"
+        " (`bulk-unverify dead-letters`) and mend it, then resume; do not send them again yourself, the run does",
     )
 
 

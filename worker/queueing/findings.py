@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
 from worker.model import FAILURES, Decision, Delivery, Outcome, Result, Row, Verdict
-from worker.queueing.messages import MOST_BYTES, Heading
+from worker.queueing.messages import MOST_BYTES, Heading, is_batch_id
 
 FINDABLE: Final = FAILURES | {Outcome.SUCCEEDED, Outcome.EXCLUDED}
 """What can become of a row that is with a worker."""
+
+
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+_Instant = Annotated[float, msgspec.Meta(ge=0, le=32_503_680_000)]
+"""Epoch seconds, up to the year 3000."""
+_Text = Annotated[str, msgspec.Meta(max_length=65_536)]
+
+
+class UnreadableError(ValueError):
+    """A message of the results queue that tells no outcome; its text says why, and shows no id."""
 
 
 class FoundRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -30,25 +40,25 @@ class FoundRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         maybe_sent: Whether an earlier delivery may have sent one already.
     """
 
-    batch: str
-    index: int
-    user_id: str
-    identifier_id: str
+    batch: _Text
+    index: _Count
+    user_id: _Text
+    identifier_id: _Text
     outcome: Outcome
-    requests: int
+    requests: _Count
     sent: bool
-    started_at: float
-    finished_at: float
-    worker: str
-    tenant: str
-    operation: str
+    started_at: _Instant
+    finished_at: _Instant
+    worker: _Text
+    tenant: _Text
+    operation: _Text
     of_message: bool = False
-    batch_rows: int | None = None
+    batch_rows: _Count | None = None
     maybe_sent: bool = False
-    status: int | None = None
-    error_code: str = ""
-    error_message: str = ""
-    verified_contacts_left: int | None = None
+    status: _Count | None = None
+    error_code: _Text = ""
+    error_message: _Text = ""
+    verified_contacts_left: _Count | None = None
     lockout_risk: bool | None = None
 
 
@@ -73,8 +83,25 @@ class DeadLetter(msgspec.Struct, frozen=True, gc=False):
 
 
 _encode = msgspec.json.Encoder().encode
-decode_found: Final = msgspec.json.Decoder(FoundRow).decode
+_decode = msgspec.json.Decoder(FoundRow).decode
 decode_letter: Final = msgspec.json.Decoder(DeadLetter).decode
+
+
+def decode_found(body: bytes) -> FoundRow:
+    """Return the outcome that a message of the results queue tells.
+
+    Raises:
+        UnreadableError: It tells none that a worker may have found.
+    """
+    try:
+        found = _decode(body)
+    except msgspec.MsgspecError as error:
+        raise UnreadableError(str(error)) from None
+    if found.outcome not in FINDABLE:
+        raise UnreadableError(f"no worker finds {found.outcome}")
+    if not found.of_message and not is_batch_id(found.batch):
+        raise UnreadableError("its batch is no name of a batch")
+    return found
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -19,9 +19,12 @@ MOST_ROWS: Final = 1000
 MOST_BYTES: Final = 2 * 1024 * 1024
 """Bytes that one message may have."""
 _LAST_INDEX: Final = 100_000_000
+_BATCH_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,119}")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]+")
+_LONGEST_TEXT: Final = 500
 _SIGNED_FORM: Final = "bulk-unverify-1"
 
-_Text = Annotated[str, Field(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
+_Text = Annotated[str, Field(max_length=_LONGEST_TEXT, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 _TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -90,7 +93,7 @@ class BatchMessage(_Envelope):
     """
 
     rows: Annotated[list[MessageRow], Field(min_length=1, max_length=MOST_ROWS)]
-    batch_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,119}$")] | None = None
+    batch_id: Annotated[str, Field(pattern=f"^{_BATCH_ID.pattern}$")] | None = None
     batch_rows: Annotated[int, Field(ge=1, le=_LAST_INDEX)] | None = None
 
 
@@ -187,6 +190,16 @@ def sign(message: Message, key: bytes) -> str:
     lines += [heading.reason, heading.tenant, heading.operation, heading.reply_to]
     lines += [f"{row.index}\t{row.user_id}\t{row.identifier_id}" for row in _numbered(message)]
     return hmac.new(key, "\n".join(lines).encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+
+
+def is_batch_id(text: str) -> bool:
+    """Return whether `text` can name a batch."""
+    return bool(_BATCH_ID.fullmatch(text))
+
+
+def fit_reason(reason: str) -> str:
+    """Return a reason as a message can hold it: on one line, and not too long."""
+    return _CONTROL.sub(" ", reason)[:_LONGEST_TEXT]
 
 
 def schema() -> dict[str, Any]:

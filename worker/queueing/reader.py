@@ -76,18 +76,21 @@ class Reader:
         for delivery, read in parsed:
             if is_fenced(read) or delivery.times > 1:
                 asked[batch_of(delivery, read)].update(row.index for row in read.rows)
-        known = await self._known(asked) if asked else {}
+        kept = {batch_of(delivery, read) for delivery, read in parsed if not read.heading.reply_to}
+        known = await self._known(asked, kept) if asked else {}
         return [
             Read(delivery, read, known.get(batch_of(delivery, read), frozenset()))
             for delivery, read in parsed
         ]
 
-    async def _known(self, asked: Mapping[str, AbstractSet[int]]) -> Mapping[str, AbstractSet[int]]:
-        """Return which rows have an outcome, here or anywhere in the fleet."""
+    async def _known(
+        self, asked: Mapping[str, AbstractSet[int]], kept: AbstractSet[str]
+    ) -> Mapping[str, AbstractSet[int]]:
+        """Return which rows have an outcome, anywhere in the fleet or, of the batches that are kept here, here."""
         known = await self._patience.persist(lambda: self._queue.known(asked))
         if self._keeper is None:
             return known
-        here = await self._keeper.known(asked)
+        here = await self._keeper.known({batch: rows for batch, rows in asked.items() if batch in kept})
         return {batch: known.get(batch, frozenset()) | here.get(batch, frozenset()) for batch in asked}
 
     async def _parsed(self, delivery: Delivery) -> Parsed | None:

@@ -21,7 +21,7 @@ _BEHIND_S: Final = 0.05
 
 
 class Keeper(Protocol):
-    """Keeps outcomes in place of the queue of results."""
+    """Keeps outcomes in place of the queue's own results; those for somebody are sent to them as ever."""
 
     async def keep(self, bodies: Sequence[bytes]) -> None:
         """Make outcomes durable, each once by the name of its row.
@@ -113,10 +113,18 @@ class Settler:
             await self._wait_for_progress()
 
     async def _wait_for_progress(self) -> None:
+        self.check()
+        await self._progress.wait()
+
+    def check(self) -> None:
+        """Raise what ended the recording before its time: nothing is recorded any more.
+
+        Raises:
+            LedgerError: The keeper cannot keep outcomes.
+        """
         assert self._recording is not None
         if self._recording.done():
-            self._recording.result()  # a defect, if anything: it ends only when all is recorded
-        await self._progress.wait()
+            self._recording.result()
 
     def _oldest(self) -> float | None:
         return self._changed_since if self._settling_since is None else self._settling_since
@@ -169,11 +177,14 @@ class Settler:
 
 
 async def _keep(keeper: Keeper, settlements: Sequence[Settlement]) -> list[Settlement]:
-    """Have outcomes kept; return what is left to say to the broker."""
-    if bodies := [finding.body for each in settlements for finding in each.findings]:
+    """Have outcomes kept that nobody asked to get; return what is left to say to the broker."""
+    kept = [each for each in settlements if not each.reply_to]
+    if bodies := [finding.body for each in kept for finding in each.findings]:
         await keeper.keep(bodies)
     replace = msgspec.structs.replace
     return [
-        replace(each, findings=[replace(finding, body=b"") for finding in each.findings])
+        each
+        if each.reply_to
+        else replace(each, findings=[replace(finding, body=b"") for finding in each.findings])
         for each in settlements
     ]

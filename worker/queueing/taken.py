@@ -12,15 +12,17 @@ class Taken:
     Args:
         delivery: The message.
         parsed: What it asks for.
-        rows: How many of its rows have no outcome yet.
     """
 
-    def __init__(self, delivery: Delivery, parsed: Parsed, rows: int) -> None:
+    def __init__(self, delivery: Delivery, parsed: Parsed) -> None:
         self.delivery = delivery
         self.batch = batch_of(delivery, parsed)
         self.heading = parsed.heading
         self.fenced = is_fenced(parsed)
-        self.open = rows
+        self.open = 0
+        """How many of its rows have no outcome yet."""
+        self.names: set[tuple[str, int]] = set()
+        """Those of its rows that another message may name, too."""
         self.findings: list[Finding] = []
         self.given_back = False
 

@@ -24,7 +24,7 @@ from worker.ledger import (
 )
 from worker.model import Outcome, Row, RunState
 
-COLLECTION = Collection("b", "acme.example", "unverify-email")
+COLLECTION = Collection("b", False, "acme.example", "unverify-email")
 
 
 def opened(runs: Path, collection: Collection = COLLECTION) -> RunFolder:
@@ -80,8 +80,8 @@ def test_a_number_is_a_name_within_its_batch(tmp_path: Path) -> None:
 
 def test_tenants_and_operations_do_not_mix(tmp_path: Path) -> None:
     others = [
-        Collection("b", "other.example", "unverify-email"),
-        Collection("b", "acme.example", "verify-email"),
+        Collection("b", False, "other.example", "unverify-email"),
+        Collection("b", False, "acme.example", "verify-email"),
     ]
     folders = {opened(tmp_path, each).path for each in (COLLECTION, COLLECTION, *others)}
     assert len(folders) == 3

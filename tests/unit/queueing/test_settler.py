@@ -37,9 +37,7 @@ class Clock:
 
 def taken(name: str) -> Taken:
     body = b'{"user_id": "u-1", "identifier_id": "i-1"}'
-    message = Taken(Delivery(name, body), parse(body), 1)
-    message.open = 0
-    return message
+    return Taken(Delivery(name, body), parse(body))
 
 
 async def turns() -> None:
