@@ -132,6 +132,13 @@ class Fleet:
             assert time.monotonic() < deadline, f"there are {depth} and no more"
             time.sleep(0.05)
 
+    def wait_for_log(self, event: str) -> None:
+        """Wait until the one run's log tells of `event`."""
+        deadline = time.monotonic() + 60
+        while event not in "".join(log.read_text() for log in self.folder.glob("runs/*/run.log")):
+            assert time.monotonic() < deadline, f"the log does not tell of {event}"
+            time.sleep(0.05)
+
     def wait_for_calls(self, least: int) -> None:
         deadline = time.monotonic() + 60
         while (made := self.tenant.record()["requests"]) < least:

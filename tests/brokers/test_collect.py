@@ -17,7 +17,7 @@ from worker.queueing import Heading, ParsedRow, compose
 
 
 def collect(fleet: Fleet) -> tuple[int, dict[str, Any]]:
-    code, out, err = fleet.call("collect", "--json")
+    code, out, err = fleet.call("collect", "--json", "--lease", "1s")
     assert out.startswith("{"), err
     return code, json.loads(out)
 
@@ -83,10 +83,12 @@ def test_a_part_of_a_batch_is_not_complete(fleet: Fleet) -> None:
 def test_a_killed_collector_loses_and_repeats_nothing(fleet: Fleet) -> None:
     rows = fleet.batch()
     assert fleet.work("--until-empty", "--rate", "2000/s").wait(60) == 0
-    collector = fleet.start("collect", "--follow")
+    collector = fleet.start("collect", "--follow", "--lease", "1s")
     fleet.wait_for_run()
     collector.send_signal(signal.SIGKILL)
     collector.wait()
+    code, _ = collect(fleet)  # what the killed one had taken comes after its lease
+    assert code == 0
     every_row(fleet, rows, fleet.collect_all(ROWS))
 
 
@@ -114,6 +116,50 @@ def test_a_result_that_comes_twice_is_one_row(fleet: Fleet) -> None:
     asyncio.run(fleet.ask(double))
     code, told = collect(fleet)
     assert (code, told["collected"]) == (0, 20)
+    [letter] = json.loads(fleet.call("dead-letters", "--json")[1])["dead_letters"]
+    assert (letter["body"], "tells no outcome" in letter["reason"]) == ("{nonsense", True)
+
+
+def test_no_forged_result_stops_the_collecting_of_the_others(fleet: Fleet) -> None:
+    fleet.batch(20)
+    assert fleet.work("--until-empty").wait(60) == 0
+
+    async def forge(queue: WorkQueue) -> None:
+        results = queue.results()
+        taken = await results.receive(50, 5.0)
+        good = json.loads(taken[0].body)
+        forged = [{"requests": 2**70}, {"requests": -5}, {"started_at": 1e300}, {"batch": "../../evil"}]
+        forged += [{"outcome": "pending"}, {"index": 2**63}, {"batch": "a\0"}]
+        await results.publish([json.dumps(good | each).encode() for each in forged])
+        await results.give_back(taken)
+
+    asyncio.run(fleet.ask(forge))
+    code, told = collect(fleet)
+    assert (code, told["collected"], told["runs"][0]["complete"]) == (0, 20, True)
+    assert len(json.loads(fleet.call("dead-letters", "--json")[1])["dead_letters"]) == 7
+
+
+def test_a_run_by_workers_that_keep_ledgers_gets_its_outcomes(fleet: Fleet) -> None:
+    fleet.file(30)
+    fleet.work("--results", "ledger")
+    out, err = fleet.via().communicate(timeout=60)
+    assert json.loads(out)["outcomes"]["succeeded"] == 30, err
+    assert set(fleet.calls().values()) == {1}
+
+
+def test_a_worker_whose_ledger_cannot_be_used_ends_with_a_sentence(fleet: Fleet) -> None:
+    [pair, other] = fleet.file(2)
+    publish(fleet, one(*pair))
+    flags = ["--results", "ledger", "--lease", "1s"]
+    assert fleet.work("--until-empty", *flags).wait(60) == 0
+    [ledger] = fleet.folder.glob("runs/collected-*/ledger.sqlite")
+    ledger.write_bytes(b"no database" * 1000)
+    publish(fleet, one(*other))
+    code, _, err = fleet.call("work", *flags)
+    assert (code, "Traceback" in err) == (3, False)
+    assert "cannot be used" in err
+    depth = fleet.depth()
+    assert depth.waiting + depth.taken == 1
 
 
 def test_failed_rows_of_a_collected_run_go_again(fleet: Fleet) -> None:

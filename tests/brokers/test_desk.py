@@ -65,6 +65,21 @@ async def test_rows_come_out_and_results_go_in(queue_of: OpenQueue) -> None:
     assert await queue.depth() == Depth(0, 0)
 
 
+async def test_two_copies_of_a_message_in_one_hand_are_called_once(queue_of: OpenQueue) -> None:
+    queue = queue_of("worker")
+    await queue.publish([message(0, 1, batch_id="b"), message(0, 1, 2, batch_id="b")])
+    async with desk_on(queue) as desk:
+        taken: list[Row] = []
+        while len(taken) < 3:
+            taken += await desk.claim(9)
+        assert [row.user_id for row in taken] == ["u-0", "u-1", "u-2"]
+        for row in taken:
+            desk.record(result(row))
+        assert await desk.claim(1) == []
+    assert await found(queue) == [("b", index, "succeeded") for index in (0, 1, 2)]
+    assert await queue.depth() == Depth(0, 0)
+
+
 async def test_poison_goes_to_the_dead_letters_with_its_reason(queue_of: OpenQueue) -> None:
     queue = queue_of("worker")
     await queue.publish([b"{nonsense", message(0, batch_id="b")])

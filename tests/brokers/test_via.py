@@ -174,6 +174,44 @@ def test_workers_of_another_tenant_refuse_the_rows_and_the_run_halts(fleet: Flee
     assert {"it is for the tenant" in letter["reason"] for letter in letters} == {True}
 
 
+def test_who_came_onto_the_list_meanwhile_is_not_published_again(
+    fleet: Fleet, redis_server: RedisServer
+) -> None:
+    rows = fleet.file(30)
+    protected = fleet.folder / "protected.txt"
+    protected.write_text("nobody\n")
+    coordinator = fleet.via("--exclude", str(protected))
+    fleet.wait_for_messages(5)
+    protected.write_text(f"nobody\n{rows[3][0]}\n")
+    fleet.wait_for_log("protected_list_read_again")
+    with redis.Redis(port=redis_server.port) as client:
+        client.flushall()
+    fleet.work()
+    code, summary, err = ended(coordinator)
+    assert (code, summary["outcomes"]["excluded"], summary["outcomes"]["succeeded"]) == (0, 1, 29), err
+    assert rows[3] not in fleet.calls()
+
+
+def test_rows_are_recalled_to_another_queue(fleet: Fleet) -> None:
+    fleet.file(30)
+    coordinator = fleet.via()
+    fleet.wait_for_messages(5)
+    coordinator.send_signal(signal.SIGINT)
+    assert ended(coordinator)[0] == 130
+    fleet.url = fleet.env["BULK_UNVERIFY_QUEUE"] = fleet.url.replace("fleet-", "other-")
+    fleet.work()
+    code, summary, err = ended(fleet.via("--recall"))
+    assert (code, summary["outcomes"]["succeeded"]) == (0, 30), err
+    assert set(fleet.calls().values()) == {1}
+
+
+def test_a_reason_of_several_lines_goes_along_on_one(fleet: Fleet) -> None:
+    fleet.file(5)
+    fleet.work()
+    code, summary, err = ended(fleet.via("--reason", "INC-1\nsecond"))
+    assert (code, summary["reason"]) == (0, "INC-1\nsecond"), err
+
+
 def test_what_failed_goes_again(fleet: Fleet) -> None:
     fleet.tenant.trouble(server_error=0.25)
     fleet.file()

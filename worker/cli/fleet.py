@@ -168,6 +168,7 @@ def collect(
     follow: Annotated[
         bool, typer.Option("--follow", help="Go on when there is none, until stopped.")
     ] = False,
+    lease: flags.Lease = "30s",
     as_json: flags.Json = False,
 ) -> None:
     """Take outcomes from a queue's results into ledgers, one for each batch, and write their reports."""
@@ -177,8 +178,9 @@ def collect(
     from worker.compose.collecting import CollectRequest
     from worker.compose.collecting import collect as take
     from worker.ledger import RunFolder, facts
+    from worker.units import parse_duration_s
 
-    request = CollectRequest(given.address(queue), runs, follow, show.say)
+    request = CollectRequest(given.address(queue), runs, follow, parse_duration_s(lease), show.say)
     added, summaries = asyncio.run(take(request))
     for summary in summaries:
         folder = RunFolder(Path(str(summary["run_dir"])))

@@ -142,12 +142,14 @@ class CollectRequest:
         address: The queue.
         runs_dir: Where the ledgers are.
         follow: Whether to go on when there is no result for the moment.
+        lease_s: Seconds after which what a killed collector has taken comes to another.
         say: Tells the person one line.
     """
 
     address: QueueAddress
     runs_dir: Path
     follow: bool
+    lease_s: float
     say: Callable[[str], None]
 
 
@@ -165,7 +167,7 @@ async def collect(request: CollectRequest) -> tuple[int, list[dict[str, object]]
     ledgers = CollectedLedgers(request.runs_dir, request.address)
     name = f"collect-{secrets.token_hex(4)}"
     try:
-        async with contextlib.aclosing(open_queue(request.address, name)) as queue:
+        async with contextlib.aclosing(open_queue(request.address, name, lease_s=request.lease_s)) as queue:
             await _drain(queue, ledgers, request)
     finally:
         summaries = ledgers.report(request.say)

@@ -20,6 +20,7 @@ from worker.ledger import (
     known_of,
     open_collected,
     report_rows,
+    snapshot,
     verify,
 )
 from worker.model import Outcome, Row, RunState
@@ -62,6 +63,28 @@ def test_a_part_of_a_batch_says_what_is_missing(tmp_path: Path) -> None:
     add_collected(folder, rows([2, 3]), 3)
     known = facts(folder)
     assert (known.outcomes[Outcome.PENDING], known.state, known.halt_reason) == (0, RunState.FINISHED, "")
+
+
+def test_how_many_there_are_is_remembered(tmp_path: Path) -> None:
+    folder = opened(tmp_path)
+    add_collected(folder, rows([1]), 3)
+    add_collected(folder, rows([2]), None)
+    assert facts(folder).outcomes[Outcome.PENDING] == 1
+
+
+def test_a_batch_that_is_called_like_the_queue_is_another_collection(tmp_path: Path) -> None:
+    loose = Collection("b", True, "acme.example", "unverify-email")
+    assert opened(tmp_path, loose).path != opened(tmp_path).path
+
+
+def test_an_addition_waits_for_no_reader(tmp_path: Path) -> None:
+    folder = opened(tmp_path)
+    add_collected(folder, rows([1]), None)
+    with snapshot(folder) as before:
+        assert before.facts().rows == 1
+        add_collected(folder, rows([2]), None)
+        before.verify()
+        assert len(list(before.rows())) == before.facts().rows == 1
 
 
 def test_the_first_outcome_of_a_name_stays(tmp_path: Path) -> None:
