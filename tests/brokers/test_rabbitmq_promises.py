@@ -14,7 +14,7 @@ from brokers.servers import RabbitServer
 from brokers.test_desk import all_rows, desk_on, found, message, result
 
 from worker.brokers import QueueAddress, rabbitmq
-from worker.brokers.rabbitmq import _again, _delivery
+from worker.brokers.rabbitmq_link import Link, again, delivery_of
 from worker.errors import BrokerError
 from worker.model import Depth, Unfinished
 from worker.ports import Queue
@@ -52,14 +52,14 @@ async def test_what_came_again_is_acknowledged_under_its_name(queue_of: OpenQueu
 async def test_an_acknowledgement_that_fails_says_nothing_and_the_message_comes_again(
     queue_of: OpenQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def lose(_: object) -> None:
+    async def lose(*_: object) -> None:
         raise ConnectionError
 
     queue = queue_of("worker")
     await queue.publish([b"1"])
     taken = await take(queue, 1)
     with monkeypatch.context() as patch:
-        patch.setattr(rabbitmq, "_acknowledge", lose)
+        patch.setattr(Link, "acknowledge", lose)
         await queue.acknowledge(taken)
     [again] = await take(queue, 1)
     assert again.times == 2
@@ -145,12 +145,12 @@ def test_a_message_without_an_id_is_named_by_its_digest_also_when_it_was_given_b
         body=b"1", message_id=None, headers={"x-delivery-count": 2, "traceparent": "t"}
     )
     digest = "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"
-    assert (_delivery(foreign).name, _delivery(foreign).times) == (digest, 3)
-    again = _again(foreign)
-    assert again.message_id == digest
-    assert set(again.headers) == {"traceparent", "x-bulk-unverify-tries"}
-    again.headers["x-delivery-count"] = 1  # one more worker was killed
-    assert _delivery(cast("Any", again)).times == 4
+    assert (delivery_of(foreign).name, delivery_of(foreign).times) == (digest, 3)
+    copy = again(foreign)
+    assert copy.message_id == digest
+    assert set(copy.headers) == {"traceparent", "x-bulk-unverify-tries"}
+    copy.headers["x-delivery-count"] = 1  # one more worker was killed
+    assert delivery_of(cast("Any", copy)).times == 4
 
 
 async def test_what_is_given_back_is_there_once(queue_of: OpenQueue) -> None:
@@ -227,9 +227,42 @@ async def test_extending_is_allowed_and_changes_nothing(queue_of: OpenQueue) -> 
     assert await queue.depth() == Depth(waiting=0, taken=1)
 
 
-async def test_acknowledgements_are_written_before_the_connection_ends(queue_of: OpenQueue) -> None:
+async def test_what_is_acknowledged_before_the_connection_ends_is_gone(queue_of: OpenQueue) -> None:
     first, second = queue_of("first"), queue_of("second")
     await first.publish([b"%d" % number for number in range(200)])
     await first.acknowledge(await take(first, 200))
     await first.aclose()
     assert await second.depth() == Depth(0, 0)
+
+
+async def test_what_is_acknowledged_out_of_order_takes_nothing_else_along(queue_of: OpenQueue) -> None:
+    first, second = queue_of("first"), queue_of("second")
+    await first.publish([b"%d" % number for number in range(6)])
+    taken = await take(first, 6)
+    await first.acknowledge([taken[3], taken[0], taken[1]])
+    await first.acknowledge([taken[5]])
+    await first.aclose()
+    assert sorted(each.body for each in await take(second, 2)) == [b"2", b"4"]
+    assert await second.depth() == Depth(waiting=0, taken=2)
+
+
+async def test_an_acknowledgement_takes_nothing_along_that_is_being_given_back(
+    queue_of: OpenQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = queue_of("first"), queue_of("second")
+    await first.publish([b"1", b"2"])
+    back, done = await take(first, 2)
+    giving = asyncio.Event()
+
+    async def hang(*_: object) -> None:
+        giving.set()
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Link, "publish", hang)  # its worker is killed before the copy is there
+        given = asyncio.create_task(first.give_back([back]))
+        await giving.wait()
+        await first.acknowledge([done])
+        await first.aclose()
+        given.cancel()
+    assert [each.body for each in await take(second, 1)] == [b"1"]

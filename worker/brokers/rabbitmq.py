@@ -8,26 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
-import hashlib
 import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
+from aio_pika.abc import AbstractConnection, AbstractIncomingMessage, AbstractQueue
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
 from worker.brokers.address import QueueAddress
 from worker.brokers.composed import ComposedWorkQueue
+from worker.brokers.rabbitmq_link import Link, again
 from worker.errors import BrokerError
 from worker.model import Delivery, Depth
 
 _NO_LIMIT: Final = 2**31 - 1
 """From 4.0 on a quorum queue drops what came 20 times, unless it has a limit; 3.x does not know -1 for none."""
-_RETURNS: Final = "x-delivery-count"
-_TRIES: Final = "x-bulk-unverify-tries"
-"""How often a message had been delivered in vain when it was last given back."""
 _MOST_AT_ONCE: Final = 4096
 _LEASE_S: Final = 20 * 60.0
 _TIMEOUT_S: Final = 10.0
@@ -35,27 +31,6 @@ _GOODBYE_S: Final = 1.0
 
 for _library in ("aio_pika", "aiormq"):  # a lost connection is said by whoever needs it, in a sentence
     logging.getLogger(_library).addHandler(logging.NullHandler())
-
-
-@dataclasses.dataclass(slots=True)
-class _Link:
-    """A connection with its channel, and what came on it."""
-
-    connection: AbstractConnection
-    channel: AbstractChannel
-    queue: AbstractQueue
-    held: dict[str, list[AbstractIncomingMessage]] = dataclasses.field(default_factory=dict)
-    """By name; a message that was published twice may be here twice."""
-    arrived: list[Delivery] = dataclasses.field(default_factory=list)
-    """What nobody has received yet."""
-    something: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
-
-    async def take(self, message: AbstractIncomingMessage) -> None:
-        """Keep what the broker delivers."""
-        delivery = _delivery(message)
-        self.held.setdefault(delivery.name, []).append(message)
-        self.arrived.append(delivery)
-        self.something.set()
 
 
 class RabbitQueue:
@@ -79,14 +54,14 @@ class RabbitQueue:
         self._server = server
         self._name = name
         self._consumer = consumer
-        self._link: _Link | None = None
+        self._link: Link | None = None
         self._connecting = asyncio.Lock()
 
     async def publish(self, bodies: Sequence[bytes]) -> None:
         """Publish messages in their order, each named by an id of its own."""
         if bodies:
             async with self._use() as link:
-                await self._send(link, [aio_pika.Message(body) for body in bodies])
+                await link.publish([aio_pika.Message(body) for body in bodies])
 
     async def receive(self, limit: int, wait_s: float) -> Sequence[Delivery]:
         """Take up to `limit` messages, by a consumer that is there for so many, and until the first ones came.
@@ -118,8 +93,8 @@ class RabbitQueue:
         """
         if messages := self._ours(deliveries):
             with contextlib.suppress(BrokerError):
-                async with self._use():
-                    await _acknowledge(messages)
+                async with self._use() as link:
+                    await link.acknowledge(messages)
 
     async def give_back(self, deliveries: Sequence[Delivery]) -> None:
         """Let others have deliveries at once: publishes each anew, at the queue's end, and removes the old one.
@@ -128,8 +103,8 @@ class RabbitQueue:
         """
         if messages := self._ours(deliveries):
             async with self._use() as link:
-                await self._send(link, [_again(message) for message in messages])
-                await _acknowledge(messages)
+                await link.publish([again(message) for message in messages])
+                await link.acknowledge(messages)
 
     async def depth(self) -> Depth:
         """Return what nobody has taken, and what was taken here: of other connections AMQP does not tell.
@@ -155,28 +130,6 @@ class RabbitQueue:
         if self._link is not None:
             await self._end(self._link)
 
-    async def _send(self, link: _Link, messages: Iterable[aio_pika.Message]) -> None:
-        """Publish messages, and wait for the broker to confirm them.
-
-        Not through an exchange of aio-pika: it writes the next message only when the last one is on its way, two
-        turns of the event loop later, and those are long while calls are made.
-        """
-        channel: Any = await link.channel.get_underlay_channel()  # its abstract class knows of no `wait`
-        for message in messages:
-            message.delivery_mode = aio_pika.DeliveryMode.PERSISTENT
-        await asyncio.gather(
-            *(
-                channel.basic_publish(
-                    message.body,
-                    routing_key=self._name,
-                    properties=message.properties,
-                    mandatory=True,
-                    wait=False,
-                )
-                for message in messages
-            )
-        )
-
     def _ours(self, deliveries: Iterable[Delivery]) -> list[AbstractIncomingMessage]:
         """Return what the connection holds of `deliveries`, also if they came on an earlier one; it forgets them."""
         if self._link is None or self._link.channel.is_closed:
@@ -184,7 +137,7 @@ class RabbitQueue:
         return [message for each in deliveries for message in self._link.held.pop(each.name, ())]
 
     @contextlib.asynccontextmanager
-    async def _use(self, wait_s: float = 0.0) -> AsyncIterator[_Link]:
+    async def _use(self, wait_s: float = 0.0) -> AsyncIterator[Link]:
         """Yield the connection for one request; if that does not end well, or not in time, it is the last one."""
         link = None
         try:
@@ -199,14 +152,14 @@ class RabbitQueue:
                 raise BrokerError(f"RabbitMQ cannot be used ({type(error).__name__}).") from None
             raise
 
-    async def _connected(self) -> _Link:
+    async def _connected(self) -> Link:
         async with self._connecting:
             if self._link is None or self._link.channel.is_closed:
                 await self.aclose()
                 self._link = await self._connect()
             return self._link
 
-    async def _connect(self) -> _Link:
+    async def _connect(self) -> Link:
         connection = await aio_pika.connect(
             self._server, client_properties={"connection_name": self._consumer}
         )
@@ -220,9 +173,9 @@ class RabbitQueue:
         except BaseException:
             await _close(connection)
             raise
-        return _Link(connection, channel, queue)
+        return Link(connection, channel, queue)
 
-    async def _end(self, link: _Link) -> None:
+    async def _end(self, link: Link) -> None:
         if self._link is link:
             self._link = None
         await _close(link.connection)
@@ -250,33 +203,7 @@ async def _close(connection: AbstractConnection) -> None:
             await connection.close()
 
 
-async def _acknowledge(messages: Sequence[AbstractIncomingMessage]) -> None:
-    """Acknowledge messages; all is written on return, because it is once the last of them is."""
-    for message in messages:
-        assert message.delivery_tag is not None
-        await message.channel.basic_ack(message.delivery_tag, wait=message is messages[-1])
-
-
 def _is_of_the_library(error: BaseException) -> bool:
     """Return whether `error` is a cancellation that nobody asked for: so aiormq ends what waits on a lost channel."""
     task = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling()
-
-
-def _delivery(message: AbstractIncomingMessage) -> Delivery:
-    """Return the message under its id; one without has its digest for a name, which stays the same as well."""
-    name = message.message_id or hashlib.sha256(message.body).hexdigest()
-    return Delivery(name, message.body, 1 + _count(message, _RETURNS) + _count(message, _TRIES))
-
-
-def _again(message: AbstractIncomingMessage) -> aio_pika.Message:
-    """Return a copy that has the name, and the tries but for this one."""
-    delivery = _delivery(message)
-    headers = {name: value for name, value in message.headers.items() if name != _RETURNS}
-    headers[_TRIES] = delivery.times - 1
-    return aio_pika.Message(delivery.body, headers=headers, message_id=delivery.name)
-
-
-def _count(message: AbstractIncomingMessage, header: str) -> int:
-    count = message.headers.get(header)
-    return count if isinstance(count, int) else 0
