@@ -1,0 +1,71 @@
+"""Slots that were reserved for this worker among a fleet's, and the clock they are told by. Pure."""
+
+from __future__ import annotations
+
+import collections
+import math
+from typing import Final
+
+LATE_S: Final = 0.008
+"""How long after its moment a slot may be used: covers the way from the server and the event loop's timers."""
+_DRIFT: Final = 1e-4
+"""Seconds a second by which two clocks may drift apart: ten times what computers' clocks do."""
+
+
+class ServerClock:
+    """Tells a server's moments on this process's clock.
+
+    What the server says was so at some moment between asking and hearing. The hearing that came soonest is believed,
+    for a little less with each second, as clocks drift; a clock that was set is noticed and begun with anew.
+    """
+
+    def __init__(self) -> None:
+        self._ahead_s = math.inf
+        """This process's clock less the server's."""
+        self._seen_at = -math.inf
+
+    def see(self, sent_at: float, now: float, server_s: float) -> None:
+        """Learn from an answer.
+
+        Args:
+            sent_at: When it was asked for.
+            now: When it came.
+            server_s: The server's clock in between.
+        """
+        aged_s = self._ahead_s + _DRIFT * (now - self._seen_at) if self._ahead_s < math.inf else math.inf
+        was_set = aged_s < sent_at - server_s
+        self._ahead_s = now - server_s if was_set else min(aged_s, now - server_s)
+        self._seen_at = now
+
+    def here(self, server_s: float) -> float:
+        """Return what this process's clock shows at a moment of the server's."""
+        return server_s + self._ahead_s
+
+
+class ReservedSlots:
+    """Moments at which a call may go. One that was missed by some milliseconds is lost: a stall is not caught up."""
+
+    def __init__(self) -> None:
+        self._due: collections.deque[float] = collections.deque()
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def add(self, first_at: float, interval_s: float, count: int) -> None:
+        """Take so many more slots, all of them later than those that are here."""
+        self._due.extend(first_at + interval_s * number for number in range(count))
+
+    def next_in(self, now: float) -> float:
+        """Return the seconds until the next slot, 0 if it is due, inf if there is none."""
+        due = self._due
+        while due and due[0] < now - LATE_S:
+            due.popleft()
+        return max(due[0] - now, 0.0) if due else math.inf
+
+    def use(self) -> None:
+        """Use the next slot."""
+        self._due.popleft()
+
+    def drop(self) -> None:
+        """Give all of them up."""
+        self._due.clear()
