@@ -19,6 +19,7 @@ from worker import logs
 from worker.brokers import QueueAddress, open_queue
 from worker.compose.assembly import make_pipeline, make_transport
 from worker.compose.options import Steering
+from worker.compose.sharing import Sharing, Together, keep_together
 from worker.compose.stopping import StopRequest, heed_signals
 from worker.compose.watch import ProtectedLists
 from worker.connection import ApiKey, Tenant
@@ -47,7 +48,8 @@ class WorkRequest:
         tenant: Whose users the rows are.
         load_key: Reads the tenant's key; asked again after every halt.
         operation: What is done to a row.
-        steering: How to go about it; its rate is this worker's share.
+        steering: How to go about it; its rate is the whole fleet's.
+        sharing: What keeps the fleet together.
         until_empty: Whether it ends when the queue is empty.
         signing_key: Only messages signed with it count; None takes all.
         say: Tells the person one line.
@@ -60,6 +62,7 @@ class WorkRequest:
     load_key: Callable[[], ApiKey]
     operation: str
     steering: Steering
+    sharing: Sharing
     until_empty: bool
     signing_key: bytes | None
     say: Callable[[str], None]
@@ -77,9 +80,14 @@ async def work(request: WorkRequest) -> dict[str, object]:
     prime_malloc()
     key = request.load_key()
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
-    async with contextlib.aclosing(open_queue(request.address, name, lease_s=request.lease_s)) as queue:
+    async with (
+        contextlib.aclosing(open_queue(request.address, name, lease_s=request.lease_s)) as queue,
+        keep_together(
+            request.sharing, request.steering, request.tenant.name, request.address.name, name
+        ) as together,
+    ):
         await queue.depth()
-        worker = _Worker(request, queue, name)
+        worker = _Worker(request, queue, together, name)
         with heed_signals(worker.stopping, request.say):
             await worker.run(key)
         return worker.told()
@@ -88,9 +96,10 @@ async def work(request: WorkRequest) -> dict[str, object]:
 class _Worker:
     """The parts that outlive a session."""
 
-    def __init__(self, request: WorkRequest, queue: WorkQueue, name: str) -> None:
+    def __init__(self, request: WorkRequest, queue: WorkQueue, together: Together, name: str) -> None:
         self._request = request
         self._queue = queue
+        self._together = together
         self._name = name
         self._stopped = asyncio.Event()
         self._end_session: Callable[[], None] = lambda: None
@@ -139,7 +148,8 @@ class _Worker:
         """Work until the session ends; return what is wrong with the tenant, the key or the list, or None."""
         steering = self._request.steering
         self._list_trouble = None
-        pacer = AsyncPacer(steering.rate, concurrency=steering.concurrency)
+        pacer = self._together.pacer
+        pacer.reopen()
         async with (
             make_transport(self._request.tenant, key, steering, pacer) as transport,
             self._desk(logs.to_stderr(key=key.reveal()), probing=probing) as desk,
@@ -162,7 +172,7 @@ class _Worker:
 
     def _desk(self, log: structlog.typing.FilteringBoundLogger, *, probing: bool) -> Desk:
         steering = self._request.steering
-        per_s = steering.rate.ceiling_per_s
+        per_s = steering.rate.share(self._request.sharing.workers).ceiling_per_s
         ahead = _MOST_ROWS if per_s is None else int(per_s * _AHEAD_S)
         terms = Terms(
             worker=self._name,
@@ -171,7 +181,7 @@ class _Worker:
             most_claims=1 if probing else None,
             key=self._request.signing_key,
         )
-        desk = Desk(self._queue, terms, log, protected=self._lists.load())
+        desk = Desk(self._queue, terms, log, protected=self._lists.load(), cap=self._together.cap)
         desk.on_record = self._outcomes.update
         return desk
 

@@ -19,8 +19,9 @@ from worker.guard import Halt
 from worker.model import FAILURES, Delivery, Finding, Outcome, Result, Row, Unfinished
 from worker.ports import WorkQueue
 from worker.protection import is_protected
+from worker.queueing.cap import HourlyCap
 from worker.queueing.findings import dead_letter, encode_finding
-from worker.queueing.messages import Parsed, PoisonError, parse
+from worker.queueing.messages import Parsed, ParsedRow, PoisonError, parse
 from worker.queueing.patience import Patience
 from worker.queueing.taken import Taken, batch_of, is_fenced
 
@@ -64,6 +65,7 @@ class Desk:
         terms: How messages are taken.
         log: Where it says what it did.
         protected: Ids that are never called.
+        cap: How many rows an hour may have; None for no bound.
         clock: Monotonic seconds.
     """
 
@@ -74,12 +76,14 @@ class Desk:
         log: structlog.typing.FilteringBoundLogger,
         *,
         protected: AbstractSet[str] = frozenset(),
+        cap: HourlyCap | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue = queue
         self._terms = terms
         self._log = log
         self.protected = protected
+        self._cap = cap
         self._clock = clock
         self._patience = Patience(log, clock)
         self._claims_left = math.inf if terms.most_claims is None else terms.most_claims
@@ -158,6 +162,8 @@ class Desk:
         if room <= 0:
             await asyncio.sleep(_GATHER_S)
             return
+        if self._cap is not None and await self._cap.waited(self._closed):
+            return
         try:
             await self._receive(min(limit, room))
         except BrokerError as error:
@@ -188,10 +194,14 @@ class Desk:
                 asked[batch_of(delivery, read)].update(row.index for row in read.rows)
         known = await self._patience.persist(lambda: self._queue.known(asked)) if asked else {}
         for delivery, read in parsed:
-            self._take(delivery, read, known.get(batch_of(delivery, read), frozenset()))
+            done = known.get(batch_of(delivery, read), frozenset())
+            rows = [row for row in read.rows if row.index not in done]
+            if self._cap is None or not rows or await self._cap.admits(len(rows)):
+                self._take(delivery, read, rows)
+            else:
+                await self._return([delivery])
 
-    def _take(self, delivery: Delivery, read: Parsed, known: AbstractSet[int]) -> None:
-        rows = [row for row in read.rows if row.index not in known]
+    def _take(self, delivery: Delivery, read: Parsed, rows: Sequence[ParsedRow]) -> None:
         taken = Taken(delivery, read, len(rows))
         self._taken[delivery.name] = taken
         if not rows:
@@ -208,7 +218,7 @@ class Desk:
             reason = f"it was delivered {delivery.times} times, and no worker finished it"
         else:
             try:
-                return parse(delivery.body, key=self._terms.key)
+                return self._parse(delivery.body)
             except PoisonError as error:
                 reason = str(error)
         letter = dead_letter(delivery, reason)
@@ -216,6 +226,12 @@ class Desk:
         self.buried += 1
         self._log.warning("buried", message=delivery.name, reason=reason)
         return None
+
+    def _parse(self, body: bytes) -> Parsed:
+        read = parse(body, key=self._terms.key)
+        if self._cap is not None:
+            self._cap.check(len(read.rows))
+        return read
 
     def record(self, result: Result) -> None:
         """Take `result` for the next group; does not wait.
