@@ -94,6 +94,9 @@ class Pacer(Protocol):
     def leave(self, reply: Reply | None) -> None:
         """Give the slot of one `enter` back and learn from what came back; None if nothing was sent."""
 
+    def pass_on(self) -> None:
+        """Give the turn of an `enter` that has just returned to the next in line: there is nothing to call."""
+
     def close(self) -> None:
         """Give nobody a turn any more: every waiting and every later `enter` returns False."""
 

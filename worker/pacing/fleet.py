@@ -70,6 +70,10 @@ class FleetRate:
             self.on_want()
         return wait_s
 
+    def put_back(self) -> None:
+        """Have the slot that was taken last taken again, as nobody used it."""
+        (self._slots if self._share is None else self._share.schedule).put_back()
+
     def set_rate(self, rate_per_s: float | None) -> None:
         """Keep to a rate below the fleet's, as far as this worker goes."""
         if self._share is not None:

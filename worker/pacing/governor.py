@@ -101,6 +101,10 @@ class Governor:
             self._adapt(now)
         return self._schedule.take(now)
 
+    def put_back(self) -> None:
+        """Take the last turn back, as no call was made: its slot is there for another."""
+        self._schedule.put_back()
+
     def demand(self, now: float, line: int) -> int:
         """Return how many of a `line` of calls could go now, if the rate allowed it."""
         if self._paused or now < self._resume_at:

@@ -98,6 +98,12 @@ class AsyncPacer:
         if self._waiting and self._timer is None:  # a timer that is set can at most be early
             self._let_go()
 
+    def pass_on(self) -> None:
+        """Give the turn of an `enter` that has just returned to the next in line, with its slot."""
+        self._governor.put_back()
+        self.leave(None)
+        self._let_go()
+
     def close(self) -> None:
         """Give nobody a turn any more."""
         self._closed = True

@@ -47,6 +47,7 @@ class ReservedSlots:
 
     def __init__(self) -> None:
         self._due: collections.deque[float] = collections.deque()
+        self._used: float | None = None
 
     def __len__(self) -> int:
         return len(self._due)
@@ -64,8 +65,15 @@ class ReservedSlots:
 
     def use(self) -> None:
         """Use the next slot."""
-        self._due.popleft()
+        self._used = self._due.popleft()
+
+    def put_back(self) -> None:
+        """Have the slot that was used last back, as no call was made; once, and while it is not missed."""
+        if self._used is not None:
+            self._due.appendleft(self._used)
+            self._used = None
 
     def drop(self) -> None:
         """Give all of them up."""
         self._due.clear()
+        self._used = None

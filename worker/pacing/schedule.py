@@ -28,7 +28,7 @@ class Schedule:
 
     def __init__(self, rate_per_s: float | None, last_at: float = -math.inf) -> None:
         self._interval_s = _interval(rate_per_s)
-        self._last_at = last_at
+        self._last_at = self._before_at = last_at
 
     def set_rate(self, rate_per_s: float | None) -> None:
         """Space the slots from the last one taken on by the new rate."""
@@ -39,8 +39,13 @@ class Schedule:
         next_at = self.next_at
         if next_at > now:
             return next_at - now
+        self._before_at = self._last_at
         self._last_at = max(next_at, now - CATCH_UP_S)
         return 0.0
+
+    def put_back(self) -> None:
+        """Have the slot that was taken last taken again, as nobody used it; once."""
+        self._last_at = self._before_at
 
     @property
     def next_at(self) -> float:

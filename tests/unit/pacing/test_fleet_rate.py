@@ -40,6 +40,19 @@ def test_a_slot_is_used_when_it_is_due_and_lost_when_it_was_missed() -> None:
     assert slots.next_in(11.1) == math.inf
 
 
+def test_a_slot_that_nobody_used_is_there_again_once_and_until_it_is_missed() -> None:
+    slots = ReservedSlots()
+    slots.add(10.0, 0.5, 3)
+    slots.use()
+    slots.put_back()
+    slots.put_back()
+    assert slots.next_in(10.0) == 0.0
+    slots.use()
+    slots.put_back()
+    assert slots.next_in(10.1) == pytest.approx(0.4)
+    assert len(slots) == 2
+
+
 @pytest.mark.parametrize("late_s", [0.0001, 0.004, 0.05])
 def test_a_servers_clock_is_known_as_well_as_the_quickest_answer_tells(late_s: float) -> None:
     clock = ServerClock()
