@@ -10,19 +10,24 @@ LATE_S: Final = 0.008
 """How long after its moment a slot may be used: covers the way from the server and the event loop's timers."""
 _DRIFT: Final = 1e-4
 """Seconds a second by which two clocks may drift apart: ten times what computers' clocks do."""
+_SLEW: Final = 0.002
+"""Seconds a second by which slots may move to earlier moments: the rate is exceeded by this share meanwhile."""
+_SET_S: Final = 1.0
+"""A server's clock that is this much later than it was thought to be was set."""
 
 
 class ServerClock:
     """Tells a server's moments on this process's clock.
 
     What the server says was so at some moment between asking and hearing. The hearing that came soonest is believed,
-    for a little less with each second, as clocks drift; a clock that was set is noticed and begun with anew.
+    for a little less with each second, as clocks drift. One that comes sooner than those before is gone over to
+    slowly, because it moves all slots to earlier moments; late ones do no harm. A clock that was set is noticed.
     """
 
     def __init__(self) -> None:
-        self._ahead_s = math.inf
-        """This process's clock less the server's."""
-        self._seen_at = -math.inf
+        self._ahead_s = self._known_s = math.inf
+        """This process's clock less the server's: as slots are told by it, and as it is known to be."""
+        self._seen_at = 0.0
 
     def see(self, sent_at: float, now: float, server_s: float) -> None:
         """Learn from an answer.
@@ -32,10 +37,13 @@ class ServerClock:
             now: When it came.
             server_s: The server's clock in between.
         """
-        aged_s = self._ahead_s + _DRIFT * (now - self._seen_at) if self._ahead_s < math.inf else math.inf
-        was_set = aged_s < sent_at - server_s
-        self._ahead_s = now - server_s if was_set else min(aged_s, now - server_s)
-        self._seen_at = now
+        passed_s, self._seen_at = now - self._seen_at, now
+        heard_s = now - server_s
+        self._known_s = min(self._known_s + _DRIFT * passed_s, heard_s)
+        if self._known_s < sent_at - server_s or self._known_s < self._ahead_s - _SET_S:
+            self._known_s = self._ahead_s = heard_s
+        else:
+            self._ahead_s = max(self._known_s, self._ahead_s - _SLEW * passed_s)
 
     def here(self, server_s: float) -> float:
         """Return what this process's clock shows at a moment of the server's."""

@@ -56,13 +56,17 @@ def test_a_slot_that_nobody_used_is_there_again_once_and_until_it_is_missed() ->
 @pytest.mark.parametrize("late_s", [0.0001, 0.004, 0.05])
 def test_a_servers_clock_is_known_as_well_as_the_quickest_answer_tells(late_s: float) -> None:
     clock = ServerClock()
-    for n in range(200):
-        slow_s = 0.2 if n % 3 else late_s
+    for n in range(2000):
+        slow_s = 0.2 if n % 3 != 1 else late_s
+        before = clock.here(5000.0)
         clock.see(n / 10, n / 10 + slow_s, 5000.0 + n / 10)
-    assert clock.here(5030.0) == pytest.approx(30.0 + late_s, abs=5e-5)
+        assert (
+            n == 0 or before - clock.here(5000.0) < 0.0021 * 0.4
+        )  # slots never move much to earlier moments
+    assert clock.here(5030.0) == pytest.approx(30.0 + late_s, abs=3e-4)
 
 
-@pytest.mark.parametrize("jump_s", [-3600.0, -1.0, 1.0, 3600.0])
+@pytest.mark.parametrize("jump_s", [-3600.0, -1.0, 1.1, 3600.0])
 def test_a_servers_clock_that_was_set_is_noticed_with_the_next_answer(jump_s: float) -> None:
     clock = ServerClock()
     clock.see(1.0, 1.002, 5001.001)
