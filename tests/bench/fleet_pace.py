@@ -22,7 +22,7 @@ _KEY: Final = "sandbox-key"
 _RATES: Final = (50, 500, 2_000)
 _WORKERS: Final = 4
 _TOLERANCE: Final = 0.01
-_PATIENCE_S: Final = 60.0
+_PATIENCE_S: Final = 120.0
 
 
 def measure(folder: Path, *, quick: bool) -> list[Figure]:
@@ -60,7 +60,7 @@ def _record(folder: Path, rate: int, duration_s: int) -> dict[str, Any]:
             "BULK_UNVERIFY_QUEUE": f"redis://127.0.0.1:{redis_port}/0?stream=bench",
         }
         finish([COMMAND, "enqueue", str(batch), "--runs", str(folder / "runs")], env=env)
-        _work(["work", "--until-empty", "--rate", f"{rate}/s", "--concurrency", "64"], env)
+        _work(["work", "--until-empty", "--rate", f"{rate}/s", "--concurrency", "16"], env)
         with urllib.request.urlopen(f"{tenant}/_sandbox/record", timeout=30) as reply:
             value = json.load(reply)
     assert isinstance(value, dict)

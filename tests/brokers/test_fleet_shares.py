@@ -104,6 +104,19 @@ def test_a_message_that_no_hour_has_room_for_is_a_dead_letter(fleet: Fleet) -> N
     assert fleet.tenant.record()["requests"] == 0
 
 
+def test_a_store_that_is_not_there_is_done_without_by_those_who_know_their_number(fleet: Fleet) -> None:
+    rows = fleet.batch(40)
+    nowhere = ["--shared-rate", "redis://127.0.0.1:1/0"]
+    code, _, err = fleet.call("work", *nowhere)
+    assert code == 3
+    assert "With --workers N" in err
+    began = time.monotonic()
+    code, _, err = fleet.call("work", "--until-empty", "--rate", "40/s", "--workers", "4", *nowhere)
+    assert (code, err.count("shared_rate_lost")) == (0, 1), err
+    assert time.monotonic() - began > 3.9, "that was more than a quarter of the rate"
+    every_row_once(fleet, rows)
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -85,13 +85,13 @@ def work(
     operation: flags.Operation = None,
     steering: flags.Steering,
     workers: Annotated[
-        int,
+        int | None,
         typer.Option(
             "--workers",
             min=1,
             help="Workers, a surge included: without a shared rate, each keeps --rate / N.",
         ),
-    ] = 1,
+    ] = None,
     shared_rate: Annotated[
         str | None,
         typer.Option(

@@ -23,13 +23,18 @@ class Sharing:
 
     Attributes:
         store: The Redis that they share in, or None: each takes its part.
-        workers: How many there are at least; each takes so much less where nothing is shared.
+        workers: How many there are at least, of which each takes a part where nothing is shared; None if nobody said.
         most_rows_per_hour: Rows of the queue in any hour, or None for no bound.
     """
 
     store: QueueAddress | None
-    workers: int
+    workers: int | None
     most_rows_per_hour: int | None
+
+    @property
+    def parts(self) -> int:
+        """Into how many parts the rate goes where nothing is shared."""
+        return self.workers or 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,23 +53,36 @@ async def keep_together(
 
     Raises:
         UsageError: The store's library is not installed.
+        BrokerError: The store cannot be reached at the start, and nobody said how many workers there are.
     """
     log = logs.to_stderr(key="")
     rows = sharing.most_rows_per_hour
     if sharing.store is None:
-        alone = AsyncPacer(steering.rate.share(sharing.workers), concurrency=steering.concurrency)
-        part = None if rows is None else HourlyCap(max(1, rows // sharing.workers), OwnRowCount(), log)
+        alone = AsyncPacer(steering.rate.share(sharing.parts), concurrency=steering.concurrency)
+        part = None if rows is None else HourlyCap(max(1, rows // sharing.parts), OwnRowCount(), log)
         yield Together(alone, part)
         return
     async with contextlib.aclosing(open_fleet_store(sharing.store, tenant)) as store:
+        if sharing.workers is None:
+            await _reach(store, worker)
         cap = None if rows is None else HourlyCap(rows, store.row_count(queue), log)
         if steering.rate.is_unlimited:
             yield Together(AsyncPacer(steering.rate, concurrency=steering.concurrency), cap)
             return
-        fleet = FleetRate(steering.rate, workers=sharing.workers, worker=worker, now=time.monotonic())
+        fleet = FleetRate(steering.rate, workers=sharing.parts, worker=worker, now=time.monotonic())
         pacer = AsyncPacer(steering.rate, concurrency=steering.concurrency, fleet=fleet)
         async with _linked(FleetLink(store, fleet, pacer, log), store, worker):
             yield Together(pacer, cap)
+
+
+async def _reach(store: FleetStore, worker: str) -> None:
+    try:
+        await store.leave(worker)
+    except BrokerError as error:
+        raise BrokerError(
+            f"{error} It is to hold the rate that all workers share (--shared-rate). With --workers N this one would"
+            " go on without it, at a part of the rate."
+        ) from None
 
 
 @contextlib.asynccontextmanager

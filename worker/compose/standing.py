@@ -172,7 +172,7 @@ class _Worker:
 
     def _desk(self, log: structlog.typing.FilteringBoundLogger, *, probing: bool) -> Desk:
         steering = self._request.steering
-        per_s = steering.rate.share(self._request.sharing.workers).ceiling_per_s
+        per_s = steering.rate.share(self._request.sharing.parts).ceiling_per_s
         ahead = _MOST_ROWS if per_s is None else int(per_s * _AHEAD_S)
         terms = Terms(
             worker=self._name,
