@@ -87,7 +87,11 @@ async def _reach(store: FleetStore, worker: str) -> None:
 
 @contextlib.asynccontextmanager
 async def _linked(link: FleetLink, store: FleetStore, worker: str) -> AsyncIterator[None]:
+    """Run `link` beside the block, which is cancelled if a defect ends the link: nobody would ever have a turn."""
+    working = asyncio.current_task()
+    assert working is not None
     linking = asyncio.create_task(link.run())
+    linking.add_done_callback(lambda ended: None if ended.cancelled() else working.cancel())
     try:
         yield
     finally:

@@ -137,6 +137,22 @@ async def test_a_closed_pacer_sends_everybody_away() -> None:
     assert await pacer.enter() is False
 
 
+async def test_a_pacer_that_is_opened_again_goes_on_where_it_was() -> None:
+    clock = Clock()
+    pacer = AsyncPacer(RatePlan(10.0, adaptive=True), concurrency=5, clock=clock)
+    assert await pacer.enter()
+    pacer.leave(Answer(429, CIMultiDict({"Retry-After": "5"}), b""))
+    pacer.close()
+    pacer.reopen()
+    turn = asyncio.ensure_future(pacer.enter())
+    await _settle()
+    assert not turn.done()
+    assert pacer.cool_down_s == 5.0
+    clock.now += 5.0
+    pacer.look()
+    assert await asyncio.wait_for(turn, 5.0)
+
+
 async def test_an_outage_whose_probe_is_given_up_asks_again() -> None:
     clock = Clock()
     pacer = AsyncPacer(UNLIMITED, concurrency=50, clock=clock)
