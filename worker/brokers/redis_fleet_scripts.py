@@ -9,7 +9,7 @@ RESERVE: Final = """
 -- KEYS: state; workers by when they were last heard of; workers by ceiling.
 -- ARGV: worker, ceiling, slots, not before, accepted, refused, cool-down, told, willing, rate, climb, expected.
 local FORGET, PRESENT, GATHER, LEASE = 30e6, 3e6, 5e6, 3e6
-local LONGEST, CATCH_UP, EXPIRE = 300e6, 4e3, 600
+local LONGEST, CATCH_UP, EXPIRE = 300e6, 2e3, 600
 local clock = redis.call('TIME')
 local now = clock[1] * 1e6 + clock[2]
 local arg = {}

@@ -139,7 +139,7 @@ class FleetRate:
         """Return in how many seconds to ask; `line`: calls that could go now if there were slots."""
         if self._share is not None:
             every_s = _IDLE_S
-        elif self._refused or self._wanted(line):
+        elif self._refused or self._wanted(line) or not self._clock.is_known:
             every_s = _GAP_S
         elif line:
             every_s = min(max(_POLL_S, self._slots.next_in(now) - _NEAR_S), _IDLE_S)
@@ -218,7 +218,7 @@ class FleetRate:
     def _wanted(self, line: int) -> int:
         """Return how many slots to ask for now."""
         held = len(self._slots)
-        if self._share is not None or not self._is_low(held):
+        if self._share is not None or not self._clock.is_known or not self._is_low(held):
             return 0
         return max(0, min(line, self._most()) - held)
 

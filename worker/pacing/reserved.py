@@ -6,12 +6,14 @@ import collections
 import math
 from typing import Final
 
-LATE_S: Final = 0.008
+LATE_S: Final = 0.012
 """How long after its moment a slot may be used: covers the way from the server and the event loop's timers."""
 _DRIFT: Final = 1e-4
 """Seconds a second by which two clocks may drift apart: ten times what computers' clocks do."""
 _SLEW: Final = 0.002
 """Seconds a second by which slots may move to earlier moments: the rate is exceeded by this share meanwhile."""
+_ANSWERS: Final = 5
+"""So many tell enough to begin with: of a process that is being started, many a one comes late."""
 _SET_S: Final = 1.0
 """A server's clock that is this much later than it was thought to be was set."""
 
@@ -28,6 +30,12 @@ class ServerClock:
         self._ahead_s = self._known_s = math.inf
         """This process's clock less the server's: as slots are told by it, and as it is known to be."""
         self._seen_at = 0.0
+        self._answers = 0
+
+    @property
+    def is_known(self) -> bool:
+        """Whether slots may be told by it yet."""
+        return self._answers >= _ANSWERS
 
     def see(self, sent_at: float, now: float, server_s: float) -> None:
         """Learn from an answer.
@@ -41,9 +49,11 @@ class ServerClock:
         heard_s = now - server_s
         self._known_s = min(self._known_s + _DRIFT * passed_s, heard_s)
         if self._known_s < sent_at - server_s or self._known_s < self._ahead_s - _SET_S:
-            self._known_s = self._ahead_s = heard_s
-        else:
-            self._ahead_s = max(self._known_s, self._ahead_s - _SLEW * passed_s)
+            self._known_s = heard_s
+            self._answers = 0
+        self._answers += 1
+        slowest_s = self._ahead_s - _SLEW * passed_s if self.is_known else -math.inf
+        self._ahead_s = max(self._known_s, slowest_s)
 
     def here(self, server_s: float) -> float:
         """Return what this process's clock shows at a moment of the server's."""

@@ -38,7 +38,7 @@ class Store:
         if ask.cool_down_s:
             self.resume_s = max(self.resume_s, now + ask.cool_down_s)
         self._refused += ask.refused
-        first_s = max(self._tat, self.resume_s, now + ask.after_s - 0.004)
+        first_s = max(self._tat, self.resume_s, now + ask.after_s - 0.002)
         slots = 0 if self.resume_s > now else ask.slots
         self._tat = first_s + slots * interval_s
         return Grant(
