@@ -130,15 +130,15 @@ class Pipeline:
                 return
             if feed.dry:
                 # A turn never waits for the disk: those that had waited together would go together (promise 4).
-                pacer.leave(None)
+                pacer.pass_on()
                 await feed.refill()
                 continue
             row = feed.take()
             if row is None:
-                pacer.leave(None)
+                pacer.pass_on()
                 break
             if not self._ports.source.allows(row):
-                pacer.leave(None)
+                pacer.pass_on()
                 self._bar(row)
                 continue
             started_at = self._wall()

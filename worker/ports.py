@@ -16,6 +16,7 @@ from worker.model import (
     Unfinished,
     Verdict,
 )
+from worker.sharing import Ask, Grant
 
 
 class Operation(Protocol):
@@ -93,6 +94,9 @@ class Pacer(Protocol):
     def leave(self, reply: Reply | None) -> None:
         """Give the slot of one `enter` back and learn from what came back; None if nothing was sent."""
 
+    def pass_on(self) -> None:
+        """Give the turn of an `enter` that has just returned to the next in line: there is nothing to call."""
+
     def close(self) -> None:
         """Give nobody a turn any more: every waiting and every later `enter` returns False."""
 
@@ -161,3 +165,30 @@ class WorkQueue(Queue, Protocol):
 
     async def bury(self, delivery: Delivery, letter: bytes) -> None:
         """Put `letter` into the dead letters and remove the message it tells of."""
+
+
+class RowCount(Protocol):
+    """Counts a queue's rows of the last hour."""
+
+    async def count(self, rows: int, most: int) -> float:
+        """Count `rows` and return 0, or return in how many seconds to ask again: the hour would have over `most`.
+
+        Raises:
+            BrokerError: It is out of reach; the rows are not counted, or the answer was lost.
+        """
+
+
+class FleetStore(Protocol):
+    """Where the workers of a fleet keep their one rate. Everything raises `BrokerError` while it is out of reach."""
+
+    async def reserve(self, ask: Ask) -> Grant:
+        """Tell the others what `ask` holds, and reserve the slots that it asks for; in one step."""
+
+    async def leave(self, worker: str) -> None:
+        """Say that a worker goes: the others have its share at once."""
+
+    def row_count(self, queue: str) -> RowCount:
+        """Return what counts the rows of `queue` for all workers together."""
+
+    async def aclose(self) -> None:
+        """Close the connection."""

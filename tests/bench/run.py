@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 import files
+import fleet_pace
 import pace
 import queues
 import start
@@ -50,6 +51,7 @@ class Bench:
             "report": self._report,
             "memory": self._memory,
             "rate": lambda: pace.measure_rates(self._place("rate"), quick=self._quick),
+            "fleet": lambda: fleet_pace.measure(self._place("fleet"), quick=self._quick),
             "auto": lambda: pace.measure_auto(self._place("auto"), quick=self._quick),
             "start": start.measure,
         }

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import redis
 from brokers.fleet import Fleet
 from brokers.queues import OpenQueue
 from brokers.servers import Broker, RabbitServer, RedisServer
@@ -72,6 +73,8 @@ def running_tenant() -> Iterator[Tenant]:
 @pytest.fixture
 def fleet(tmp_path: Path, redis_server: RedisServer, running_tenant: Tenant) -> Iterator[Fleet]:
     running_tenant.trouble()
+    with redis.Redis(port=redis_server.port) as client:
+        client.flushall()  # what an earlier test's fleet found of the tenant's limit
     fleet = Fleet(tmp_path, redis_server, running_tenant)
     yield fleet
     fleet.close()

@@ -145,9 +145,24 @@ def test_an_operation_that_does_not_exist_is_refused(fleet: Fleet) -> None:
 
 
 def test_no_broker_is_said_in_a_sentence(fleet: Fleet) -> None:
-    code, _, err = fleet.call("work", "--queue", "redis://127.0.0.1:1/0")
+    code, _, err = fleet.call("work", "--queue", "redis://127.0.0.1:1/0", "--until-empty")
     assert code == 3
     assert err.startswith("bulk-unverify: Redis cannot be used")
+
+
+def test_a_standing_worker_waits_for_its_broker(fleet: Fleet, redis_server: RedisServer) -> None:
+    rows = fleet.batch(20)
+    redis_server.kill()
+    try:
+        worker = fleet.work()
+        assert worker.stderr is not None
+        assert "Trying again until it can." in worker.stderr.readline()
+    finally:
+        redis_server.start()
+    fleet.wait_for_calls(20)
+    worker.terminate()
+    assert worker.wait(20) == 0
+    every_row_once(fleet, rows)
 
 
 def test_a_password_in_an_argument_is_refused(fleet: Fleet) -> None:

@@ -55,6 +55,26 @@ def test_a_caller_that_is_late_by_less_than_timers_are_loses_nothing(rate: float
     assert math.isclose(times[-1] - times[0], 199 / rate, abs_tol=CATCH_UP_S + 1e-6)
 
 
+@given(
+    rate=st.integers(1, 500), passed_on=st.lists(st.booleans(), min_size=1, max_size=20), lateness=LATENESS
+)
+def test_turns_that_are_passed_on_move_nothing(
+    rate: int, passed_on: list[bool], lateness: list[float]
+) -> None:
+    """Those who have nothing to call pass their turns on, some together, before the one who calls has it."""
+    schedule, now, times = Schedule(rate), 0.0, []
+    for n in range(4 * rate + 40):
+        wait_s = schedule.take(now)
+        if wait_s > 0.0:
+            now += wait_s + lateness[n % len(lateness)]
+        elif passed_on[n % len(passed_on)]:
+            schedule.put_back()
+            now += 1e-5
+        else:
+            times.append(now)
+    assert _most_in_a_second(times) <= max(rate + 1, rate * 1.01)
+
+
 @given(rates=st.lists(st.floats(1, 200), min_size=2, max_size=10))
 def test_another_rate_holds_from_the_last_slot_on(rates: list[float]) -> None:
     schedule, now = Schedule(rates[0]), 100.0

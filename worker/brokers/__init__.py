@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from worker.brokers.address import QueueAddress
-from worker.brokers.opening import open_queue
+from worker.brokers.opening import open_fleet_store, open_queue
 
-__all__ = ["QueueAddress", "open_queue"]
+__all__ = ["QueueAddress", "open_fleet_store", "open_queue"]

@@ -15,7 +15,8 @@ from worker.errors import UsageError
 DEFAULT_NAME: Final = "bulk-unverify"
 _NAME: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._{}-]{0,79}$")
 AMQP: Final = ("amqp", "amqps")
-_SCHEMES: Final = ("redis", "rediss", *AMQP)
+REDIS: Final = ("redis", "rediss")
+_SCHEMES: Final = (*REDIS, *AMQP)
 _OPTIONS: Final = {
     scheme: ("cafile", "certfile", "keyfile", "heartbeat")
     if scheme in AMQP
@@ -81,6 +82,11 @@ class QueueAddress:
             )
         server = urlunsplit((parts.scheme, parts.netloc, path, urlencode(options), ""))
         return cls(parts.scheme, server, name)
+
+    @property
+    def is_redis(self) -> bool:
+        """Whether a Redis is there."""
+        return self.scheme in REDIS
 
     @property
     def has_password(self) -> bool:

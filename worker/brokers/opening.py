@@ -6,7 +6,7 @@ from typing import Final
 
 from worker.brokers.address import AMQP, QueueAddress
 from worker.errors import UsageError
-from worker.ports import WorkQueue
+from worker.ports import FleetStore, WorkQueue
 
 LEASE_S: Final = 30.0
 
@@ -29,6 +29,21 @@ def open_queue(address: QueueAddress, consumer: str, *, lease_s: float = LEASE_S
         raise UsageError(
             f"{address.scheme}:// needs a library that is not installed: pip install 'bulk-unverify[{extra}]'."
         ) from error
+
+
+def open_fleet_store(address: QueueAddress, tenant: str) -> FleetStore:
+    """Return where the workers that call `tenant` keep their rate: the Redis at `address`; `aclose` ends it.
+
+    Raises:
+        UsageError: The library is not installed.
+    """
+    try:
+        from worker.brokers.redis_fleet import RedisFleetStore  # noqa: PLC0415 - see above
+    except ImportError as error:
+        raise UsageError(
+            "--shared-rate needs a library that is not installed: pip install 'bulk-unverify[redis]'."
+        ) from error
+    return RedisFleetStore.connect(address, tenant)
 
 
 def _opened(address: QueueAddress, consumer: str, lease_s: float) -> WorkQueue:

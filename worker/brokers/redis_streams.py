@@ -19,7 +19,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from worker.brokers import redis_scripts
 from worker.brokers.address import QueueAddress
-from worker.errors import BrokerError
+from worker.brokers.redis_trouble import broker_error
 from worker.model import Delivery, Depth, Settlement
 
 Q = TypeVar("Q", bound="RedisQueue")
@@ -47,10 +47,9 @@ def _answered(
         try:
             await queue.join()
             return await method(queue, *args, **kwargs)
-        except (RedisError, OSError) as error:  # its text may hold what was sent, so that is not shown
+        except (RedisError, OSError) as error:
             queue.grouped = False
-            said = str(error).split(" ", 1)[0] if isinstance(error, ResponseError) else type(error).__name__
-            raise BrokerError(f"Redis cannot be used ({said}).") from None
+            raise broker_error(error) from None
 
     return wrapped
 

@@ -10,6 +10,7 @@ import typer
 
 from worker.cli import flags, given
 from worker.cli.grouped import grouped
+from worker.cli.sharing import SHARED_RATE, shared_store
 from worker.hints import DEFAULT_OPERATION, DEFAULT_RUNS
 
 if TYPE_CHECKING:
@@ -94,11 +95,25 @@ def work(
     operation: flags.Operation = None,
     steering: flags.Steering,
     workers: Annotated[
-        int,
+        int | None,
         typer.Option(
-            "--workers", min=1, help="Workers that share the rate, a surge included: each takes 1/N."
+            "--workers",
+            min=1,
+            help="Workers, a surge included: without a shared rate, each keeps --rate / N.",
         ),
-    ] = 1,
+    ] = None,
+    shared_rate: Annotated[
+        str | None,
+        typer.Option(
+            "--shared-rate",
+            help="redis://HOST/0 in which all workers keep one rate, or none; otherwise"
+            f" {SHARED_RATE}, or the queue's own Redis.",
+        ),
+    ] = None,
+    max_rows_per_hour: Annotated[
+        int | None,
+        typer.Option("--max-rows-per-hour", min=1, help="Take no more of the queue's rows in any hour."),
+    ] = None,
     until_empty: Annotated[bool, typer.Option("--until-empty", help="End when the queue is empty.")] = False,
     lease: flags.Lease = "30s",
     probe_every: Annotated[
@@ -129,6 +144,7 @@ def work(
     import asyncio
 
     from worker.cli import show
+    from worker.compose.sharing import Sharing
     from worker.compose.signing import read_signing_key
     from worker.compose.standing import WorkRequest
     from worker.compose.standing import work as stand
@@ -137,13 +153,14 @@ def work(
     from worker.units import parse_duration_s
     from worker.web import ListenAddress
 
-    chosen = given.settings(steering)
+    address = given.address(queue)
     request = WorkRequest(
-        given.address(queue),
+        address,
         load_tenant(tenant),
         load_key,
         operation or DEFAULT_OPERATION,
-        chosen.model_copy(update={"rate": chosen.rate.share(workers)}),
+        given.settings(steering),
+        Sharing(shared_store(shared_rate, address), workers, max_rows_per_hour),
         until_empty,
         read_signing_key(require_signature),
         show.say,

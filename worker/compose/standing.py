@@ -8,6 +8,7 @@ import dataclasses
 import os
 import secrets
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,7 @@ from worker.compose.assembly import make_pipeline, make_transport
 from worker.compose.collecting import CollectedLedgers
 from worker.compose.operations import find_operation
 from worker.compose.options import Steering
+from worker.compose.sharing import Sharing, Together, keep_together
 from worker.compose.stopping import StopRequest, heed_signals
 from worker.compose.watch import ProtectedLists
 from worker.connection import ApiKey, Tenant
@@ -30,7 +32,7 @@ from worker.model import Outcome
 from worker.pacing import AsyncPacer
 from worker.pipeline import Pipeline
 from worker.ports import Operation, WorkQueue
-from worker.queueing import Desk, Finder, Terms
+from worker.queueing import Desk, Finder, HourlyCap, Patience, Terms
 from worker.tracing import Tracing
 from worker.transport import AiohttpTransport, prime_malloc
 from worker.web import ListenAddress, MeteredPacer, MeteredTransport, listening
@@ -51,7 +53,8 @@ class WorkRequest:
         tenant: Whose users the rows are.
         load_key: Reads the tenant's key; asked again after every halt.
         operation: What is done to a row.
-        steering: How to go about it; its rate is this worker's share.
+        steering: How to go about it; its rate is the whole fleet's.
+        sharing: What keeps the fleet together.
         until_empty: Whether it ends when the queue is empty.
         signing_key: Only messages signed with it count; None takes all.
         say: Tells the person one line.
@@ -67,6 +70,7 @@ class WorkRequest:
     load_key: Callable[[], ApiKey]
     operation: str
     steering: Steering
+    sharing: Sharing
     until_empty: bool
     signing_key: bytes | None
     say: Callable[[str], None]
@@ -83,7 +87,7 @@ async def work(request: WorkRequest) -> dict[str, object]:
     Raises:
         UsageError: There is no such operation.
         ConfigurationError: There is no key at the start, or nothing can listen where it is to.
-        BrokerError: The queue cannot be reached at the start.
+        BrokerError: The queue is to be emptied and cannot be reached, or what is shared cannot be.
     """
     prime_malloc()
     key = request.load_key()
@@ -97,11 +101,14 @@ async def work(request: WorkRequest) -> dict[str, object]:
         if request.tracing is not None:
             opened.push_async_callback(request.tracing.aclose)
         await opened.enter_async_context(contextlib.aclosing(queue))
-        await queue.depth()
+        opened.enter_context(heed_signals(worker.stopping, request.say))
+        await worker.reach()
+        together = await opened.enter_async_context(
+            keep_together(request.sharing, request.steering, request.tenant.name, request.address.name, name)
+        )
         if request.listen is not None:
             await opened.enter_async_context(worker.account.following(queue))
-        with heed_signals(worker.stopping, request.say):
-            await worker.run(key)
+        await worker.run(key, together)
         worker.report()
     return worker.told()
 
@@ -136,9 +143,30 @@ class _Worker:
             for summary in self._ledgers.report(self._request.say):
                 self._request.say(f"Report: {summary['report']}")
 
-    async def run(self, key: ApiKey) -> None:
+    async def reach(self) -> None:
+        """Wait until the queue can be used, or until stopped; one that is to be emptied has to be there.
+
+        Raises:
+            BrokerError: It is to be emptied, and is not there.
+        """
+        patience = Patience(logs.to_stderr(key=""), time.monotonic)
+        while not self._stopped.is_set():
+            try:
+                await self._queue.depth()
+            except BrokerError as error:
+                if self._request.until_empty:
+                    raise
+                if not patience.trouble:
+                    self._request.say(f"{error} Trying again until it can.")
+                patience.lost(error)
+                await patience.back_off(self._stopped)
+            else:
+                patience.back()
+                return
+
+    async def run(self, key: ApiKey, together: Together) -> None:
         """Work in sessions: one ends when the queue is empty, on a signal, or by a halt."""
-        halt = await self._session(key, probing=False)
+        halt = await self._session(key, together, probing=False)
         while halt is not None and not self._stopped.is_set():
             self.account.halted = halt
             every_s = self._request.probe_every_s
@@ -150,10 +178,10 @@ class _Worker:
                     await self._stopped.wait()
                     return
             try:
-                halt = await self._session(self._request.load_key(), probing=True)
+                halt = await self._session(self._request.load_key(), together, probing=True)
                 if halt is None:
                     self.account.halted = ""
-                    halt = await self._session(self._request.load_key(), probing=False)
+                    halt = await self._session(self._request.load_key(), together, probing=False)
             except (ConfigurationError, InputError) as error:
                 halt = str(error).rstrip(".")
 
@@ -174,12 +202,12 @@ class _Worker:
         self._stopped.set()
         self._end_session()
 
-    async def _session(self, key: ApiKey, *, probing: bool) -> str | None:
+    async def _session(self, key: ApiKey, together: Together, *, probing: bool) -> str | None:
         """Work until the session ends; return what is wrong with the tenant, the key or the list, or None."""
-        steering = self._request.steering
         self._list_trouble = None
-        pacer = AsyncPacer(steering.rate, concurrency=steering.concurrency)
-        desk = self._desk(logs.to_stderr(key=key.reveal()), probing=probing)
+        pacer = together.pacer
+        pacer.reopen()
+        desk = self._desk(logs.to_stderr(key=key.reveal()), together.cap, probing=probing)
         with self.account.session(desk, pacer.status), self._followed() as operation:
             return await self._carry_out(operation, key, pacer, desk)
 
@@ -204,9 +232,11 @@ class _Worker:
                 desk.take_back(pipeline.halt)  # what calls in flight added to it
         return self._list_trouble if pipeline.halt is None else pipeline.halt.reason
 
-    def _desk(self, log: structlog.typing.FilteringBoundLogger, *, probing: bool) -> Desk:
+    def _desk(
+        self, log: structlog.typing.FilteringBoundLogger, cap: HourlyCap | None, *, probing: bool
+    ) -> Desk:
         steering = self._request.steering
-        per_s = steering.rate.ceiling_per_s
+        per_s = steering.rate.share(self._request.sharing.parts).ceiling_per_s
         ahead = _MOST_ROWS if per_s is None else int(per_s * _AHEAD_S)
         terms = Terms(
             finder=Finder(self._name, self._request.tenant.name, self._request.operation),
@@ -222,6 +252,7 @@ class _Worker:
             protected=self._lists.load(),
             on_record=self.account.outcomes.update,
             keeper=self._ledgers,
+            cap=cap,
         )
 
     def _followed(self) -> contextlib.AbstractContextManager[Operation]:

@@ -23,6 +23,7 @@ import math
 from typing import Final
 
 from worker.pacing.window import SecondsLimit
+from worker.sharing import Found
 
 _START_PER_S: Final = 10.0
 _DOUBLES_S: Final = 0.4
@@ -69,18 +70,24 @@ _LARGEST_PROBE_STEP: Final = 0.25
 _GRAINS: Final = 50
 
 
+def first_guess_per_s(ceiling_per_s: float | None) -> float:
+    """Return the rate to begin with: the ceiling, or without one a low rate."""
+    return _START_PER_S if ceiling_per_s is None else ceiling_per_s
+
+
 class AdaptiveRate:
     """The rate in force, moved by what the server answers.
 
     Args:
         ceiling_per_s: Never above this, and the first guess; None to start low and find out.
         now: Monotonic seconds, as everywhere below.
+        found: What another knew of the limit, to go on from.
     """
 
-    def __init__(self, ceiling_per_s: float | None, now: float) -> None:
+    def __init__(self, ceiling_per_s: float | None, now: float, found: Found | None = None) -> None:
         self._ceiling = math.inf if ceiling_per_s is None else ceiling_per_s
-        self._rate = _START_PER_S if ceiling_per_s is None else ceiling_per_s
-        self._climb: int | None = None
+        self._rate = first_guess_per_s(ceiling_per_s)
+        self._climb: int | None = None if found is None else found.climb
         """Which of `_CLIMBS` is under way: None before the first 429, their number while the rate is held."""
         self._told = self._belied = math.inf
         """The limit that the server names, and one that it named and did not keep."""
@@ -96,6 +103,13 @@ class AdaptiveRate:
         """Whether the last episode began within `_TRIED_S`."""
         self._before_probe = math.inf
         self._probe_step = _PROBE_STEP
+        if found is not None and (found.climb is not None or ceiling_per_s is None):
+            self._rate = found.rate_per_s
+
+    @property
+    def found(self) -> Found:
+        """What is known of the limit, for another to go on from."""
+        return Found(self.rate_per_s, self._climb)
 
     @property
     def rate_per_s(self) -> float:

@@ -9,6 +9,7 @@ from typing import Final
 
 from worker.model import Answer, Reply
 from worker.pacing.adaptive import AdaptiveRate
+from worker.pacing.fleet import FleetRate
 from worker.pacing.headers import LONGEST_WAIT_S, retry_after_s, server_limit
 from worker.pacing.outage import Outage
 from worker.pacing.plan import RatePlan
@@ -61,14 +62,19 @@ class Governor:
         plan: The rate.
         now: Monotonic seconds, as everywhere below.
         wall: Epoch seconds, for dates in headers.
+        fleet: Keeps the rate instead, where others share it.
     """
 
-    def __init__(self, plan: RatePlan, now: float, wall: Callable[[], float]) -> None:
+    def __init__(
+        self, plan: RatePlan, now: float, wall: Callable[[], float], fleet: FleetRate | None = None
+    ) -> None:
         self._wall = wall
         self.outage = Outage()
         self._plan = plan
-        self._adaptive = AdaptiveRate(plan.ceiling_per_s, now) if plan.adaptive else None
-        self._schedule = Schedule(None)
+        self._adaptive: AdaptiveRate | FleetRate | None = fleet
+        if fleet is None and plan.adaptive:
+            self._adaptive = AdaptiveRate(plan.ceiling_per_s, now)
+        self._schedule: Schedule | FleetRate = fleet or Schedule(None)
         self._ramp: _Ramp | None = None
         self._resume_at = -math.inf
         self._cool_down_s = _COOL_DOWN_S
@@ -94,6 +100,18 @@ class Governor:
         if now >= self._adapt_at:
             self._adapt(now)
         return self._schedule.take(now)
+
+    def put_back(self) -> None:
+        """Take the last turn back, as no call was made: its slot is there for another."""
+        self._schedule.put_back()
+
+    def demand(self, now: float, line: int) -> int:
+        """Return how many of a `line` of calls could go now, if the rate allowed it."""
+        if self._paused or now < self._resume_at:
+            return 0
+        if self.outage.since is not None:
+            return min(line, int(now >= self.outage.probe_at))
+        return line
 
     def learn(self, reply: Reply, now: float, *, alone: bool) -> None:
         """Learn from what a call brought back; `alone`: no other call is in flight."""

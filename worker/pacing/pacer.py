@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from worker.model import Reply
+from worker.pacing.fleet import FleetRate
 from worker.pacing.governor import Governor
 from worker.pacing.plan import RatePlan
 
@@ -50,6 +51,7 @@ class AsyncPacer:
         concurrency: Most calls in flight.
         clock: Monotonic seconds.
         wall: Epoch seconds, for dates in headers.
+        fleet: Keeps the rate instead, where others share it; it needs a `FleetLink`.
     """
 
     def __init__(
@@ -59,10 +61,11 @@ class AsyncPacer:
         concurrency: int,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        fleet: FleetRate | None = None,
     ) -> None:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._governor = Governor(rate_plan, clock(), wall)
+        self._governor = Governor(rate_plan, clock(), wall, fleet)
         self._concurrency = concurrency
         self._in_flight = 0
         self._waiting: collections.deque[asyncio.Future[bool]] = collections.deque()
@@ -101,6 +104,12 @@ class AsyncPacer:
         if self._waiting and self._timer is None:  # a timer that is set can at most be early
             self._let_go()
 
+    def pass_on(self) -> None:
+        """Give the turn of an `enter` that has just returned to the next in line, with its slot."""
+        self._governor.put_back()
+        self.leave(None)
+        self._let_go()
+
     def close(self) -> None:
         """Give nobody a turn any more."""
         self._closed = True
@@ -109,6 +118,10 @@ class AsyncPacer:
             if not turn.done():
                 turn.set_result(False)
         self._waiting.clear()
+
+    def reopen(self) -> None:
+        """Give turns again after `close`, to another session; what was learnt still counts."""
+        self._closed = False
 
     def pause(self) -> None:
         """Let nobody go until `resume`."""
@@ -125,8 +138,18 @@ class AsyncPacer:
         self._let_go()
 
     def hold(self, cool_down_s: float) -> None:
-        """Go on with a cool-down that an earlier session began, and that lasts so much longer."""
+        """Go on with a cool-down that another session began, and that lasts so much longer."""
         self._governor.hold(self._clock(), cool_down_s)
+
+    def look(self) -> None:
+        """Let everybody go who may by now: something has changed."""
+        self._let_go()
+
+    @property
+    def line(self) -> int:
+        """How many calls could go now if the rate allowed it."""
+        free = min(len(self._waiting), self._concurrency - self._in_flight)
+        return self._governor.demand(self._clock(), free)
 
     @property
     def cool_down_s(self) -> float:

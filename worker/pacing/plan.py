@@ -27,6 +27,11 @@ class RatePlan:
     ceiling_per_s: float | None
     adaptive: bool
 
+    @property
+    def is_unlimited(self) -> bool:
+        """Whether there is nothing to keep to."""
+        return self.ceiling_per_s is None and not self.adaptive
+
     def share(self, workers: int) -> RatePlan:
         """Return what each of `workers` may take of the rate."""
         if self.ceiling_per_s is None:

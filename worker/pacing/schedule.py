@@ -23,11 +23,12 @@ class Schedule:
 
     Args:
         rate_per_s: Slots a second, above zero, or None for no limit.
+        last_at: When the slot before the first one was.
     """
 
-    def __init__(self, rate_per_s: float | None) -> None:
+    def __init__(self, rate_per_s: float | None, last_at: float = -math.inf) -> None:
         self._interval_s = _interval(rate_per_s)
-        self._last_at = -math.inf
+        self._last_at = self._before_at = last_at
 
     def set_rate(self, rate_per_s: float | None) -> None:
         """Space the slots from the last one taken on by the new rate."""
@@ -35,11 +36,21 @@ class Schedule:
 
     def take(self, now: float) -> float:
         """Take the next slot if it is due and return 0, else return the seconds until it is."""
-        next_at = self._last_at + self._interval_s
+        next_at = self.next_at
         if next_at > now:
             return next_at - now
+        self._before_at = self._last_at
         self._last_at = max(next_at, now - CATCH_UP_S)
         return 0.0
+
+    def put_back(self) -> None:
+        """Have the slot that was taken last taken again, as nobody used it; once."""
+        self._last_at = self._before_at
+
+    @property
+    def next_at(self) -> float:
+        """When the next slot is due."""
+        return self._last_at + self._interval_s
 
 
 def _interval(rate_per_s: float | None) -> float:

@@ -1,6 +1,7 @@
 """Work that comes from a message queue: what is in a message, and who takes it apart and accounts for it."""
 
 from worker.queueing.assignment import Assignment
+from worker.queueing.cap import HourlyCap, OwnRowCount
 from worker.queueing.desk import Desk, Terms
 from worker.queueing.dispatch import Dispatcher
 from worker.queueing.findings import (
@@ -26,7 +27,9 @@ __all__ = [
     "Finder",
     "FoundRow",
     "Heading",
+    "HourlyCap",
     "Keeper",
+    "OwnRowCount",
     "ParsedRow",
     "Patience",
     "Terms",

@@ -19,7 +19,9 @@ from worker.guard import Halt
 from worker.model import FAILURES, Delivery, Finding, Outcome, Result, Row, Unfinished
 from worker.ports import WorkQueue
 from worker.protection import is_protected
+from worker.queueing.cap import HourlyCap
 from worker.queueing.findings import Finder, encode_finding
+from worker.queueing.messages import ParsedRow
 from worker.queueing.patience import Patience
 from worker.queueing.reader import Read, Reader
 from worker.queueing.settler import Keeper, Settler
@@ -63,6 +65,7 @@ class Desk:
         log: Where it says what it did.
         protected: Ids that are never called.
         keeper: Who keeps the outcomes; None for the queue of results.
+        cap: How many rows an hour may have; None for no bound.
         clock: Monotonic seconds.
         on_record: Told what the broker has confirmed.
     """
@@ -75,6 +78,7 @@ class Desk:
         *,
         protected: AbstractSet[str] = frozenset(),
         keeper: Keeper | None = None,
+        cap: HourlyCap | None = None,
         clock: Callable[[], float] = time.monotonic,
         on_record: Callable[[Mapping[Outcome, int]], None] = lambda _: None,
     ) -> None:
@@ -82,6 +86,7 @@ class Desk:
         self._terms = terms
         self._log = log
         self.protected = protected
+        self._cap = cap
         self._clock = clock
         self._patience = Patience(log, clock)
         self._claims_left = math.inf if terms.most_claims is None else terms.most_claims
@@ -94,7 +99,7 @@ class Desk:
         """Names of rows whose outcomes are not recorded yet."""
         self._doubted: list[Result] = []
         self._believed = False
-        self._reader = Reader(queue, terms.finder, terms.key, self._patience, log, keeper)
+        self._reader = Reader(queue, terms.finder, terms.key, self._patience, log, keeper, cap)
         self._settler = Settler(queue, self._patience, log, clock, self._forget, on_record, keeper)
 
     @property
@@ -163,6 +168,8 @@ class Desk:
         if room <= 0:
             await asyncio.sleep(_NO_ROOM_S)
             return
+        if self._cap is not None and await self._cap.waited(self._closed):
+            return
         try:
             await self._receive(min(limit, room))
         except BrokerError as error:
@@ -185,20 +192,26 @@ class Desk:
         # What has come before is ours already.
         new = [delivery for delivery in deliveries if delivery.name not in self._taken]
         for read in await self._reader.read(new):
-            self._take(read)
+            taken = Taken(read.delivery, read.parsed)
+            rows = self._fresh(read, taken)
+            if self._cap is None or not rows or await self._cap.admits(len(rows)):
+                self._take(read, taken, rows)
+            else:
+                await self._settler.give_back([read.delivery])
 
-    def _take(self, read: Read) -> None:
-        """Take up what a message asks for, but for what is done, or in hand by another copy of it."""
-        delivery = read.delivery
-        taken = Taken(delivery, read.parsed)
-        rows = [
-            row
-            for row in read.parsed.rows
-            if row.index not in read.known and (taken.batch, row.index) not in self._in_hand
+    def _fresh(self, read: Read, taken: Taken) -> list[ParsedRow]:
+        """Return the rows of a message, but for what is done, or in hand by another copy of it."""
+        batch, known, in_hand = taken.batch, read.known, self._in_hand
+        return [
+            row for row in read.parsed.rows if row.index not in known and (batch, row.index) not in in_hand
         ]
+
+    def _take(self, read: Read, taken: Taken, rows: Sequence[ParsedRow]) -> None:
+        delivery = read.delivery
         taken.open = len(rows)
-        taken.names = {(taken.batch, row.index) for row in rows} if taken.fenced else set()
-        self._in_hand |= taken.names
+        if taken.fenced:
+            taken.names = {(taken.batch, row.index) for row in rows}
+            self._in_hand |= taken.names
         self._taken[delivery.name] = taken
         if not rows:
             self._settler.change(taken)

@@ -11,6 +11,7 @@ import structlog
 
 from worker.model import Delivery
 from worker.ports import WorkQueue
+from worker.queueing.cap import HourlyCap
 from worker.queueing.findings import Finder, dead_letter
 from worker.queueing.messages import Parsed, PoisonError, parse
 from worker.queueing.patience import Patience
@@ -45,6 +46,7 @@ class Reader:
         patience: How long a lost broker is waited for.
         log: Where it says what it did.
         keeper: Who keeps the outcomes; None for the queue of results.
+        cap: How many rows an hour may have; None for no bound.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Reader:
         patience: Patience,
         log: structlog.typing.FilteringBoundLogger,
         keeper: Keeper | None,
+        cap: HourlyCap | None,
     ) -> None:
         self._queue = queue
         self._finder = finder
@@ -62,6 +65,7 @@ class Reader:
         self._patience = patience
         self._log = log
         self._keeper = keeper
+        self._cap = cap
         self.buried = 0
         """Messages that went to the dead letters."""
 
@@ -97,9 +101,8 @@ class Reader:
         if delivery.times > MOST_DELIVERIES:
             reason = f"it was delivered {delivery.times} times, and no worker finished it"
         else:
-            finder = self._finder
             try:
-                return parse(delivery.body, key=self._key, tenant=finder.tenant, operation=finder.operation)
+                return self._parse(delivery.body)
             except PoisonError as error:
                 reason = str(error)
         letter = dead_letter(delivery, reason)
@@ -107,3 +110,10 @@ class Reader:
         self.buried += 1
         self._log.warning("buried", message=delivery.name, reason=reason)
         return None
+
+    def _parse(self, body: bytes) -> Parsed:
+        finder = self._finder
+        read = parse(body, key=self._key, tenant=finder.tenant, operation=finder.operation)
+        if self._cap is not None:
+            self._cap.check(len(read.rows))
+        return read

@@ -162,12 +162,13 @@ class Settler:
             self._on_record(counts)
             for delivery in finished:
                 self._forget(delivery.name)
-            await self._return(returned)
+            await self.give_back(returned)
         self._settled, self._settling_since = mark, None
         self._progress.set()
         self._progress = asyncio.Event()
 
-    async def _return(self, deliveries: Sequence[Delivery]) -> None:
+    async def give_back(self, deliveries: Sequence[Delivery]) -> None:
+        """Let others have messages of which nothing is in the calls."""
         try:
             await self._patience.persist(lambda: self._queue.give_back(deliveries))
         except BrokerError as error:  # others get them after their lease

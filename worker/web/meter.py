@@ -109,6 +109,10 @@ class MeteredPacer:
         """Give the slot of one `enter` back and learn from what came back."""
         self._pacer.leave(reply)
 
+    def pass_on(self) -> None:
+        """Give back what one `enter` took, with which nothing was sent."""
+        self._pacer.pass_on()
+
     async def back_off(self, delay_s: float) -> None:
         """Wait for a retry, which is not a turn's wait; cut short by `close`, with which a pipeline stops."""
         began = self._clock()

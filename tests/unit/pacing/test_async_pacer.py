@@ -86,6 +86,20 @@ async def test_a_turn_that_comes_at_the_moment_of_giving_up_is_passed_on() -> No
     assert pacer.status().in_flight == 1
 
 
+async def test_a_turn_that_is_passed_on_goes_to_the_next_at_once_and_once() -> None:
+    pacer = AsyncPacer(RatePlan(10.0, adaptive=True), concurrency=5, clock=Clock())
+    assert await pacer.enter()
+    turns = [asyncio.ensure_future(pacer.enter()) for _ in "ab"]
+    await _settle()
+    pacer.pass_on()
+    await _settle()
+    assert [turn.done() for turn in turns] == [True, False]
+    pacer.leave(OK)
+    await _settle()
+    assert not turns[1].done()
+    assert pacer.status().in_flight == 0
+
+
 async def test_a_pause_lets_nobody_go_until_it_ends() -> None:
     pacer = AsyncPacer(UNLIMITED, concurrency=5)
     pacer.pause()
@@ -121,6 +135,22 @@ async def test_a_closed_pacer_sends_everybody_away() -> None:
     pacer.close()
     assert await turn is False
     assert await pacer.enter() is False
+
+
+async def test_a_pacer_that_is_opened_again_goes_on_where_it_was() -> None:
+    clock = Clock()
+    pacer = AsyncPacer(RatePlan(10.0, adaptive=True), concurrency=5, clock=clock)
+    assert await pacer.enter()
+    pacer.leave(Answer(429, CIMultiDict({"Retry-After": "5"}), b""))
+    pacer.close()
+    pacer.reopen()
+    turn = asyncio.ensure_future(pacer.enter())
+    await _settle()
+    assert not turn.done()
+    assert pacer.cool_down_s == 5.0
+    clock.now += 5.0
+    pacer.look()
+    assert await asyncio.wait_for(turn, 5.0)
 
 
 async def test_an_outage_whose_probe_is_given_up_asks_again() -> None:

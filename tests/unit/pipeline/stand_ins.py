@@ -123,6 +123,9 @@ class Turns:
         self.replies.append(reply)
         self._slots.release()
 
+    def pass_on(self) -> None:
+        self.leave(None)
+
     def close(self) -> None:
         self._closed = True
 

@@ -41,6 +41,9 @@ class Slow:
         self.however_late = however_late
         return self.reply
 
+    def pass_on(self) -> None:
+        self.passed_on = True
+
     def distrust(self) -> None:
         self.distrusted = True
 

@@ -1,0 +1,82 @@
+"""Workers' pacers on one store, in one loop: each makes calls as fast as it may, and they are all on one list."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Self
+
+import structlog
+from multidict import CIMultiDict
+from structlog.testing import CapturingLogger
+
+from worker.brokers import QueueAddress, open_fleet_store
+from worker.model import Answer, Reply
+from worker.pacing import AsyncPacer, FleetLink, FleetRate, RatePlan
+
+OK = Answer(200, CIMultiDict(), b"")
+CALLERS = 16
+
+
+class Paced:
+    """One worker's pacer and its link."""
+
+    def __init__(self, url: str, tenant: str, name: str, plan: RatePlan, workers: int) -> None:
+        self.name = name
+        self.store = open_fleet_store(QueueAddress.parse(url), tenant)
+        self.rate = FleetRate(plan, workers=workers, worker=name, now=time.monotonic())
+        self.pacer = AsyncPacer(plan, concurrency=CALLERS, fleet=self.rate)
+        self.said = CapturingLogger()
+        self._link = FleetLink(self.store, self.rate, self.pacer, structlog.wrap_logger(self.said, []))
+        self._tasks: list[asyncio.Task[None]] = []
+        self.answers: list[Reply] = []
+        """What the next calls meet; all others go well."""
+
+    async def __aenter__(self) -> Self:
+        self._tasks = [asyncio.create_task(self._link.run())]
+        return self
+
+    def call(self, made: list[float]) -> None:
+        """Make calls from now on, and note when each went."""
+        self._tasks += [asyncio.create_task(self._calls(made)) for _ in range(CALLERS)]
+
+    async def _calls(self, made: list[float]) -> None:
+        while await self.pacer.enter():
+            made.append(time.monotonic())
+            await asyncio.sleep(0.002)
+            self.pacer.leave(self.answers.pop() if self.answers else OK)
+
+    async def __aexit__(self, *_: object) -> None:
+        """Die: nobody is told."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+        await self.store.aclose()
+
+    @property
+    def events(self) -> list[str]:
+        """What it logged."""
+        return [call.kwargs["event"] for call in self.said.calls]
+
+
+@contextlib.asynccontextmanager
+async def pacers(
+    url: str, tenant: str, plan: RatePlan, count: int, *, workers: int = 1
+) -> AsyncIterator[list[Paced]]:
+    async with contextlib.AsyncExitStack() as entered:
+        yield [
+            await entered.enter_async_context(Paced(url, tenant, f"w{number}", plan, workers))
+            for number in range(count)
+        ]
+
+
+def most_in_a_second(times: Sequence[float]) -> int:
+    times = sorted(times)
+    first = most = 0
+    for last, at in enumerate(times):
+        while at - times[first] >= 1.0:
+            first += 1
+        most = max(most, last - first + 1)
+    return most

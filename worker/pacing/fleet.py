@@ -1,0 +1,231 @@
+"""The one rate of a fleet, as one of its workers keeps it. Pure; the clock is passed in.
+
+A worker reserves the slots of some tens of milliseconds at a time, so that a 429 that another one met, which it hears
+of with the answer, holds it before long. One worker leads: it moves the rate for all. A worker that hears nothing
+of the others keeps to its share of the rate that was in force last.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+from worker.pacing.adaptive import AdaptiveRate, first_guess_per_s
+from worker.pacing.leading import Lead
+from worker.pacing.plan import RatePlan
+from worker.pacing.reserved import ReservedSlots, ServerClock
+from worker.pacing.schedule import Schedule
+from worker.sharing import Ask, Found, Grant
+
+HORIZON_S: Final = 0.08
+"""All that the fleet has reserved together lasts so long, or a slot for each worker where that lasts longer."""
+_GAP_S: Final = 0.004
+"""The least time between two asks: one costs some hundred microseconds of this process."""
+_POLL_S: Final = 0.025
+"""Who has calls to make asks at least so often, to hear of a 429."""
+_NEAR_S: Final = 0.1
+"""Until a slot is so near, there is no hurry to hear."""
+_IDLE_S: Final = 1.0
+
+
+class FleetRate:
+    """Slots and rate of a fleet: stands where a worker alone has a `Schedule` and an `AdaptiveRate`.
+
+    Args:
+        plan: The rate of the whole fleet; it has a ceiling or is adaptive.
+        workers: How many workers there are at least, for a share.
+        worker: This one's name.
+        now: Monotonic seconds, as everywhere below.
+    """
+
+    def __init__(self, plan: RatePlan, *, workers: int, worker: str, now: float) -> None:
+        self._worker = worker
+        self._ceiling_per_s = plan.ceiling_per_s
+        self._least_workers = workers
+        self._counted = self._present = 1
+        self._slots = ReservedSlots()
+        self._clock = ServerClock()
+        self._own = Schedule(None)
+        """What this worker may take of the slots where the server has trouble, or had an outage."""
+        self._share: _Share | None = None
+        self._lead: Lead | None = None
+        self._found = Found(first_guess_per_s(plan.ceiling_per_s))
+        self._in_force_per_s = self._found.rate_per_s
+        self._accepted = self._refused = self._expected = 0
+        self._resume_at = self._free_at = -math.inf
+        self._told_per_s: float | None = None
+        self._asked_at = now - _IDLE_S
+        self.on_want: Callable[[], None] = lambda: None
+        """Told when it is time to look whether to ask."""
+
+    def take(self, now: float) -> float:
+        """Take a slot if one is due and return 0, else return the seconds until one is; inf if none is reserved."""
+        if self._share is not None:
+            return self._share.schedule.take(now)
+        wait_s = self._slots.next_in(now) or self._own.take(now)
+        if wait_s == 0.0:
+            self._slots.use()
+        if wait_s == math.inf or self._is_low(len(self._slots)):
+            self.on_want()
+        return wait_s
+
+    def put_back(self) -> None:
+        """Have the slot that was taken last taken again, as nobody used it."""
+        (self._slots if self._share is None else self._share.schedule).put_back()
+
+    def set_rate(self, rate_per_s: float | None) -> None:
+        """Keep to a rate below the fleet's, as far as this worker goes."""
+        if self._share is not None:
+            self._share.schedule.set_rate(rate_per_s)
+        elif rate_per_s is None or rate_per_s >= self._in_force_per_s:
+            self._own.set_rate(None)
+        else:
+            self._own.set_rate(rate_per_s / self._present)
+
+    @property
+    def rate_per_s(self) -> float:
+        """The rate in force: the fleet's, or this worker's share while it is alone."""
+        return self._in_force_per_s if self._share is None else self._share.adaptive.rate_per_s
+
+    @property
+    def why(self) -> str:
+        """Why the rate is what it is, in a few words."""
+        if self._share is not None:
+            return "this worker's share, as the fleet's rate cannot be shared now"
+        return (self._lead.why if self._lead is not None else "") or "the whole fleet's"
+
+    def set_ceiling(self, ceiling_per_s: float | None) -> None:
+        """Tell the fleet another ceiling from now on."""
+        self._ceiling_per_s = ceiling_per_s
+
+    def accepted(self, now: float) -> None:
+        """Count a call that was not answered 429."""
+        self._accepted += 1
+        if self._share is not None:
+            self._share.adaptive.accepted(now)
+
+    def throttled(self, now: float, resume_at: float) -> None:
+        """Hold the fleet: a call was answered 429, and nothing goes before `resume_at`."""
+        self._refused += 1
+        self._resume_at = max(self._resume_at, resume_at)
+        self._slots.drop()
+        if self._share is not None:
+            self._share.adaptive.throttled(now, resume_at)
+        self.on_want()
+
+    def told(self, limit_per_s: float, now: float) -> None:
+        """Pass on a limit that the server names."""
+        self._told_per_s = limit_per_s
+        if self._share is not None:
+            self._share.adaptive.told(limit_per_s, now)
+
+    def advance(self, now: float) -> None:
+        """Let time pass for this worker's share; the fleet's rate is moved by who leads."""
+        if self._share is not None:
+            self._share.adaptive.advance(now)
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether this worker hears nothing of the others and keeps to its share."""
+        return self._share is not None
+
+    @property
+    def workers(self) -> int:
+        """How many workers share the rate, as far as is known."""
+        return max(self._least_workers, self._counted)
+
+    def due_s(self, now: float, line: int) -> float:
+        """Return in how many seconds to ask; `line`: calls that could go now if there were slots."""
+        if self._share is not None:
+            every_s = _IDLE_S
+        elif self._refused or self._wanted(line) or not self._clock.is_known:
+            every_s = _GAP_S
+        elif line:
+            every_s = min(max(_POLL_S, self._slots.next_in(now) - _NEAR_S), _IDLE_S)
+        else:
+            every_s = _IDLE_S if self._lead is None or self._lead.found == self._found else _POLL_S
+        return max(0.0, self._asked_at + every_s - now)
+
+    def ask(self, now: float, line: int) -> Ask:
+        """Return what to tell and ask for now; while this worker is alone it asks for no slot."""
+        self._asked_at = now
+        if self._lead is not None:
+            self._found = self._lead.found
+        return Ask(
+            worker=self._worker,
+            ceiling_per_s=self._ceiling_per_s,
+            slots=self._wanted(line),
+            after_s=max(0.0, self._free_at - now),
+            accepted=self._accepted,
+            refused=self._refused,
+            cool_down_s=max(0.0, self._resume_at - now) if self._refused else 0.0,
+            told_per_s=self._told_per_s,
+            willing=self._share is None and (line > 0 or self._accepted > 0 or now < self._resume_at),
+            found=self._found,
+            expected=self._expected,
+        )
+
+    def granted(self, ask: Ask, grant: Grant, now: float) -> float:
+        """Take what was granted; return for how many seconds nobody may call."""
+        self._clock.see(self._asked_at, now, grant.at_s)
+        self._accepted -= ask.accepted
+        self._refused -= ask.refused
+        self._told_per_s = None
+        self._expected = 0
+        self._counted, self._present = grant.workers, grant.present
+        self._in_force_per_s = grant.rate_per_s
+        if self._share is not None:
+            self._free_at = self._share.schedule.next_at
+            self._share = None
+        resume_at = self._clock.here(grant.resume_s)
+        self._resume_at = max(self._resume_at, resume_at)
+        if resume_at > now:
+            self._slots.drop()
+        self._slots.add(self._clock.here(grant.first_s), grant.interval_s, grant.slots)
+        self._follow(grant, now, resume_at)
+        return max(0.0, resume_at - now)
+
+    def lost(self, now: float) -> None:
+        """Keep to a share from now on: what was asked for was not answered.
+
+        Others may hold slots for a while yet: it begins only when these are over.
+        """
+        if self._share is not None:
+            return
+        self._slots.drop()
+        self._lead = None
+        self._accepted = 0
+        self._expected = self.workers
+        self._share = _Share(self._in_force_per_s / self.workers, now)
+
+    def _follow(self, grant: Grant, now: float, resume_at: float) -> None:
+        """Learn what the fleet met, if this worker leads, else what the one found who does."""
+        if not grant.leads:
+            self._lead, self._found = None, grant.found
+        elif self._lead is None:
+            self._lead, self._found = Lead(grant, now), grant.found
+        else:
+            self._lead.learn(grant, now, resume_at)
+
+    def _most(self) -> int:
+        """Return how many slots to hold at most."""
+        return max(1, int(self._in_force_per_s * HORIZON_S / self._present))
+
+    def _is_low(self, held: int) -> bool:
+        return held <= self._most() // 2
+
+    def _wanted(self, line: int) -> int:
+        """Return how many slots to ask for now."""
+        held = len(self._slots)
+        if self._share is not None or not self._clock.is_known or not self._is_low(held):
+            return 0
+        return max(0, min(line, self._most()) - held)
+
+
+class _Share:
+    """What a worker may do by itself while it hears nothing of the others."""
+
+    def __init__(self, rate_per_s: float, now: float) -> None:
+        self.adaptive = AdaptiveRate(rate_per_s, now)
+        self.schedule = Schedule(rate_per_s, last_at=now + HORIZON_S)
