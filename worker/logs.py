@@ -32,6 +32,8 @@ _SECRET_HEADER: Final = re.compile(
 _URL_LOGIN: Final = re.compile(r"(?<=://)\S+@")
 _ESCAPE: Final = re.compile(r"%([0-9a-f]{2})|\\+x([0-9a-f]{2})|\\+u00([0-9a-f]{2})", re.IGNORECASE)
 _ESCAPED_TIMES: Final = 4
+_BACKSLASHES: Final = r"\\{0,8}"
+"""May stand before a character: of a form that was escaped again and again. A bound keeps the search linear."""
 _SHORTEST_ENCODED: Final = 8
 """Characters of base64 from which on they are taken for the key and not for a part of some word."""
 
@@ -52,7 +54,8 @@ class Redactor:
     def __init__(self, key: str) -> None:
         longest_first = sorted(_forms(key), key=len, reverse=True)
         self._forms = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE) if key else None
-        self._bare = _unescaped(key)
+        self._bare = {stage.replace("\\", "").lower() for stage in _unescaped(key)} - {""}
+        self._mixed = re.compile(_BACKSLASHES.join(map(_in_any_escape, key)), re.IGNORECASE) if key else None
 
     def __call__(self, _logger: object, _method: str, event: Event) -> Event:
         """Return the event without the key and with its identifiers masked; a processor of structlog."""
@@ -65,7 +68,12 @@ class Redactor:
             return clean
         clean = self._forms.sub(_REDACTED, clean)
         # Half escaped, or more than once: there is no telling where in the text it stands.
-        return _REDACTED if self._bare and self._bare in _unescaped(clean) else clean
+        return _REDACTED if any(map(self._shows_it, _unescaped(clean))) else clean
+
+    def _shows_it(self, stage: str) -> bool:
+        plain = stage.replace("\\", "").lower()
+        mixed = self._mixed is not None and self._mixed.search(stage) is not None
+        return mixed or any(bare in plain for bare in self._bare)
 
     def _mapping(self, values: Mapping[Any, object], depth: int) -> dict[str, object]:
         return {
@@ -190,14 +198,28 @@ def _forms(key: str) -> set[str]:
     return forms - {""}
 
 
-def _unescaped(text: str) -> str:
-    """Return `text` in lower case with every percent and backslash escape resolved, however often it was made."""
-    for _ in range(_ESCAPED_TIMES):
+def _in_any_escape(character: str) -> str:
+    """Return the pattern of a character as it is, in percent form, or after a backslash."""
+    forms = [
+        re.escape(character),
+        re.escape("".join(f"%{byte:02x}" for byte in character.encode("utf-8", "replace"))),
+    ]
+    if character.isascii():
+        forms += [rf"(?<=\\)x{ord(character):02x}", rf"(?<=\\)u00{ord(character):02x}"]
+    return f"(?:{'|'.join(forms)})"
+
+
+def _unescaped(text: str) -> Iterator[str]:
+    """Yield `text`, and then with its percent and backslash escapes resolved once, twice and so on.
+
+    Each stage counts: what stands beside the key may make another escape of its beginning or its end.
+    """
+    for _ in range(_ESCAPED_TIMES + 1):
+        yield text
         plain = _ESCAPE.sub(lambda match: chr(int(match[match.lastindex or 0], 16)), text)
         if plain == text:
-            break
+            return
         text = plain
-    return text.replace("\\", "").lower()
 
 
 def _as_text(value: object) -> str:

@@ -231,6 +231,11 @@ def test_no_disguise_of_the_key_reaches_the_log(
             assert not isinstance(hidden, str) or hidden not in told
 
 
+def test_what_stands_before_an_escaped_key_hides_it_no_better() -> None:
+    assert logs.Redactor("00000000").text("%" + r"\x30" * 8) == "[redacted]"
+    assert logs.Redactor(":000000%").text("%3a000000%00") == "[redacted]"
+
+
 @given(st.text(st.characters(exclude_characters="@:=,"), max_size=60))  # neither logins nor headers
 def test_what_holds_no_secret_stays_as_it_is(text: str) -> None:
     assert logs.Redactor("sk-0123456789-secret").text(text) == text
