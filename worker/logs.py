@@ -30,7 +30,7 @@ _SECRET_HEADER: Final = re.compile(
     r"((?:x-api-key|(?:proxy-)?authorization|(?:set-)?cookie)\\*[\"']?\s*[:=,]).*", re.IGNORECASE
 )
 _URL_LOGIN: Final = re.compile(r"(?<=://)\S+@")
-_ESCAPE: Final = re.compile(r"%([0-9a-f]{2})|\\+x([0-9a-f]{2})|\\+u00([0-9a-f]{2})", re.IGNORECASE)
+_ESCAPE: Final = re.compile(r"%([0-9a-f]{2})|\\{1,8}x([0-9a-f]{2})|\\{1,8}u00([0-9a-f]{2})", re.IGNORECASE)
 _ESCAPED_TIMES: Final = 4
 _BACKSLASHES: Final = r"\\{0,8}"
 """May stand before a character: of a form that was escaped again and again. A bound keeps the search linear."""
