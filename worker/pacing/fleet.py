@@ -19,7 +19,9 @@ from worker.pacing.schedule import Schedule
 from worker.sharing import Ask, Found, Grant
 
 HORIZON_S: Final = 0.08
-"""All that the fleet has reserved together lasts so long, or a slot for each worker where that lasts longer."""
+"""All that the fleet has reserved together lasts so long, or two slots of each worker where that lasts longer."""
+_LEAST_SLOTS: Final = 2
+"""One to wait for, and one for the time that the way to the store takes."""
 _GAP_S: Final = 0.004
 """The least time between two asks: one costs some hundred microseconds of this process."""
 _POLL_S: Final = 0.025
@@ -210,7 +212,7 @@ class FleetRate:
 
     def _most(self) -> int:
         """Return how many slots to hold at most."""
-        return max(1, int(self._in_force_per_s * HORIZON_S / self._present))
+        return max(_LEAST_SLOTS, int(self._in_force_per_s * HORIZON_S / self._present))
 
     def _is_low(self, held: int) -> bool:
         return held <= self._most() // 2
@@ -228,4 +230,4 @@ class _Share:
 
     def __init__(self, rate_per_s: float, now: float) -> None:
         self.adaptive = AdaptiveRate(rate_per_s, now)
-        self.schedule = Schedule(rate_per_s, last_at=now + HORIZON_S)
+        self.schedule = Schedule(rate_per_s, last_at=now + max(HORIZON_S, 1.0 / rate_per_s))
