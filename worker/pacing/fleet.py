@@ -58,6 +58,7 @@ class FleetRate:
         self._resume_at = self._free_at = -math.inf
         self._told_per_s: float | None = None
         self._asked_at = now - _IDLE_S
+        self._asked_alone = False
         self.on_want: Callable[[], None] = lambda: None
         """Told when it is time to look whether to ask."""
 
@@ -139,8 +140,8 @@ class FleetRate:
 
     def due_s(self, now: float, line: int) -> float:
         """Return in how many seconds to ask; `line`: calls that could go now if there were slots."""
-        if self._share is not None:
-            every_s = _IDLE_S
+        if self._share is not None:  # before its first call once more: the answer may only have been late
+            every_s = _POLL_S if self._expected and not self._asked_alone else _IDLE_S
         elif self._refused or self._wanted(line) or not self._clock.is_known:
             every_s = _GAP_S
         elif line:
@@ -152,6 +153,7 @@ class FleetRate:
     def ask(self, now: float, line: int) -> Ask:
         """Return what to tell and ask for now; while this worker is alone it asks for no slot."""
         self._asked_at = now
+        self._asked_alone = self._share is not None
         if self._lead is not None:
             self._found = self._lead.found
         return Ask(
@@ -197,6 +199,7 @@ class FleetRate:
             return
         self._slots.drop()
         self._lead = None
+        self._asked_at = now
         self._accepted = 0
         self._expected = self.workers
         self._share = _Share(self._in_force_per_s / self.workers, now)
