@@ -50,7 +50,8 @@ class Paced:
 
     async def __aexit__(self, *_: object) -> None:
         """Die: nobody is told."""
-        for task in self._tasks:
+        self._link.stop()
+        for task in self._tasks[1:]:
             task.cancel()
         await asyncio.wait(self._tasks)
         await self.store.aclose()

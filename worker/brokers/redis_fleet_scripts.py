@@ -15,7 +15,7 @@ local now = clock[1] * 1e6 + clock[2]
 local arg = {}
 for i = 2, 12 do arg[i] = tonumber(ARGV[i]) end
 local state = redis.call('HMGET', KEYS[1], 'tat', 'resume', 'rate', 'climb', 'leader', 'leads_until',
-                         'expected', 'expected_until')
+                         'expected', 'expected_until', 'since')
 local function known(i) return tonumber(state[i] or 0) end
 
 -- Who is there. One that went silent may pace itself: its share is kept free until it is forgotten. So is, after
@@ -27,12 +27,14 @@ for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now - FORGET)
   redis.call('ZREM', KEYS[3], gone)
 end
 local workers = redis.call('ZCARD', KEYS[2])
-local present = redis.call('ZCOUNT', KEYS[2], now - PRESENT, '+inf')
 local expected = now < known(8) and known(7) or 0
+local since = now < known(8) and known(9) or 0
 if arg[12] > 0 then
   expected = math.max(expected, arg[12])
-  redis.call('HSET', KEYS[1], 'expected', expected, 'expected_until', now + GATHER)
+  if since == 0 then since = now end
+  redis.call('HSET', KEYS[1], 'expected', expected, 'expected_until', now + GATHER, 'since', since)
 end
+local present = redis.call('ZCOUNT', KEYS[2], math.max(now - PRESENT, since), '+inf')
 
 -- The rate. One worker leads: what it knows of the limit holds; a new one goes on from there.
 local rate, climb = known(3), state[4] or '-1'

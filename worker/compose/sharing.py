@@ -91,12 +91,13 @@ async def _linked(link: FleetLink, store: FleetStore, worker: str) -> AsyncItera
     working = asyncio.current_task()
     assert working is not None
     linking = asyncio.create_task(link.run())
-    linking.add_done_callback(lambda ended: None if ended.cancelled() else working.cancel())
+    linking.add_done_callback(
+        lambda ended: working.cancel() if not ended.cancelled() and ended.exception() else None
+    )
     try:
         yield
     finally:
-        linking.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await linking
+        link.stop()
+        await linking
         with contextlib.suppress(BrokerError):  # its share is free when it is forgotten
             await store.leave(worker)

@@ -19,7 +19,9 @@ from worker.pacing.schedule import Schedule
 from worker.sharing import Ask, Found, Grant
 
 HORIZON_S: Final = 0.08
-"""All that the fleet has reserved together lasts so long, or a slot for each worker where that lasts longer."""
+"""All that the fleet has reserved together lasts so long, or two slots of each worker where that lasts longer."""
+_LEAST_SLOTS: Final = 2
+"""One to wait for, and one for the time that the way to the store takes."""
 _GAP_S: Final = 0.004
 """The least time between two asks: one costs some hundred microseconds of this process."""
 _POLL_S: Final = 0.025
@@ -56,6 +58,7 @@ class FleetRate:
         self._resume_at = self._free_at = -math.inf
         self._told_per_s: float | None = None
         self._asked_at = now - _IDLE_S
+        self._asked_alone = False
         self.on_want: Callable[[], None] = lambda: None
         """Told when it is time to look whether to ask."""
 
@@ -137,8 +140,8 @@ class FleetRate:
 
     def due_s(self, now: float, line: int) -> float:
         """Return in how many seconds to ask; `line`: calls that could go now if there were slots."""
-        if self._share is not None:
-            every_s = _IDLE_S
+        if self._share is not None:  # before its first call once more: the answer may only have been late
+            every_s = _POLL_S if self._expected and not self._asked_alone else _IDLE_S
         elif self._refused or self._wanted(line) or not self._clock.is_known:
             every_s = _GAP_S
         elif line:
@@ -150,6 +153,7 @@ class FleetRate:
     def ask(self, now: float, line: int) -> Ask:
         """Return what to tell and ask for now; while this worker is alone it asks for no slot."""
         self._asked_at = now
+        self._asked_alone = self._share is not None
         if self._lead is not None:
             self._found = self._lead.found
         return Ask(
@@ -195,6 +199,7 @@ class FleetRate:
             return
         self._slots.drop()
         self._lead = None
+        self._asked_at = now
         self._accepted = 0
         self._expected = self.workers
         self._share = _Share(self._in_force_per_s / self.workers, now)
@@ -210,7 +215,7 @@ class FleetRate:
 
     def _most(self) -> int:
         """Return how many slots to hold at most."""
-        return max(1, int(self._in_force_per_s * HORIZON_S / self._present))
+        return max(_LEAST_SLOTS, int(self._in_force_per_s * HORIZON_S / self._present))
 
     def _is_low(self, held: int) -> bool:
         return held <= self._most() // 2
@@ -228,4 +233,4 @@ class _Share:
 
     def __init__(self, rate_per_s: float, now: float) -> None:
         self.adaptive = AdaptiveRate(rate_per_s, now)
-        self.schedule = Schedule(rate_per_s, last_at=now + HORIZON_S)
+        self.schedule = Schedule(rate_per_s, last_at=now + max(HORIZON_S, 1.0 / rate_per_s))

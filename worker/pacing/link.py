@@ -41,18 +41,25 @@ class FleetLink:
         self._log = log
         self._clock = clock
         self._wanted = asyncio.Event()
+        self._stopping = False
         fleet.on_want = self._wanted.set
 
     async def run(self) -> None:
-        """Stay in touch until cancelled."""
-        while True:
-            await self._wait()
+        """Stay in touch until `stop`; never cancel this: redis-py 8.1 loses a cancellation now and then."""
+        await self._wait()
+        while not self._stopping:
             await self._ask()
             self._pacer.look()
+            await self._wait()
+
+    def stop(self) -> None:
+        """Ask no more; `run` ends once the store has answered, or its time-out is over."""
+        self._stopping = True
+        self._wanted.set()
 
     async def _wait(self) -> None:
-        """Wait until it is time to ask."""
-        while (due_s := self._fleet.due_s(self._clock(), self._pacer.line)) > 0.0:
+        """Wait until it is time to ask, or to stop."""
+        while not self._stopping and (due_s := self._fleet.due_s(self._clock(), self._pacer.line)) > 0.0:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(due_s):
                     await self._wanted.wait()

@@ -25,12 +25,15 @@ class Store:
         self._per_s = per_s
         self._tat = self.resume_s = self._expected_until = 0.0
         self._expected = self._refused = 0
+        self._since = 0.0
         self._heard: dict[str, float] = {}
 
     def reserve(self, ask: Ask, now: float) -> Grant:
         self._heard[ask.worker] = now
         workers = {name for name, at in self._heard.items() if at > now - 30}
-        present = sum(self._heard[name] > now - 3 for name in workers)
+        if now >= self._expected_until:
+            self._since = now if ask.expected else 0.0
+        present = sum(self._heard[name] >= max(now - 3, self._since) for name in workers)
         if ask.expected:
             self._expected, self._expected_until = ask.expected, now + 5
         total = max(len(workers), self._expected if now < self._expected_until else 0)

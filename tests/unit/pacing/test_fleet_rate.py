@@ -142,7 +142,7 @@ def test_who_hears_nothing_keeps_to_its_share_once_the_others_slots_are_over() -
     assert fleet.rate_per_s == 25.0
     assert fleet.take(10.0) == pytest.approx(HORIZON_S + 1 / 25)
     assert fleet.ask(10.5, 10).slots == 0
-    assert fleet.due_s(10.5, 10) == 1.0
+    assert fleet.due_s(10.5, 10) == 1.0  # it asked a moment ago, when it was alone for long
 
 
 def test_the_share_is_of_those_who_were_counted_last_if_they_are_more() -> None:
