@@ -10,7 +10,7 @@ from typing import Never
 
 import pytest
 from brokers.queues import OpenQueue, bodies, depth_when_back
-from brokers.servers import Broker
+from brokers.servers import Server
 
 from worker import logs
 from worker.errors import BrokerError
@@ -152,7 +152,7 @@ async def test_no_more_rows_at_hand_than_allowed(queue_of: OpenQueue) -> None:
 
 
 async def test_outcomes_outlive_a_broker_that_is_lost_for_a_while(
-    queue_of: OpenQueue, broker: Broker
+    queue_of: OpenQueue, broker: Server
 ) -> None:
     queue = queue_of("worker")
     await queue.publish([message(0, 1, batch_id="b")])
@@ -168,7 +168,7 @@ async def test_outcomes_outlive_a_broker_that_is_lost_for_a_while(
 
 
 async def test_a_desk_that_is_closed_while_the_broker_is_lost_ends_in_its_grace(
-    queue_of: OpenQueue, broker: Broker, capsys: pytest.CaptureFixture[str]
+    queue_of: OpenQueue, broker: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     queue = queue_of("worker")
     await queue.publish([message(0, batch_id="b")])
@@ -185,7 +185,7 @@ async def test_a_desk_that_is_closed_while_the_broker_is_lost_ends_in_its_grace(
     await depth_when_back(queue, 1)  # it goes to another
 
 
-async def test_a_desk_that_waits_for_a_lost_broker_can_be_closed(queue_of: OpenQueue, broker: Broker) -> None:
+async def test_a_desk_that_waits_for_a_lost_broker_can_be_closed(queue_of: OpenQueue, broker: Server) -> None:
     try:
         async with desk_on(queue_of("worker"), grace_s=0.0) as desk:
             broker.kill()

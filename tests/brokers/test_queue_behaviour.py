@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from brokers.queues import OpenQueue, bodies, depth_when_back, settled, take
-from brokers.servers import Broker
+from brokers.servers import Server
 
 from worker.errors import BrokerError
 from worker.model import Depth
@@ -165,7 +165,7 @@ async def test_what_went_to_another_is_not_ours_to_remove(queue_of: OpenQueue) -
     assert list(await stale.receive(1, 0.05)) == []
 
 
-async def test_a_restart_loses_nothing(queue_of: OpenQueue, broker: Broker) -> None:
+async def test_a_restart_loses_nothing(queue_of: OpenQueue, broker: Server) -> None:
     queue = queue_of("worker")
     await queue.publish([b"1", b"2"])
     [taken] = await take(queue, 1)

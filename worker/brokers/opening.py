@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from worker.brokers.address import AMQP, QueueAddress
+from worker.brokers.address import QueueAddress
 from worker.errors import UsageError
 from worker.ports import WorkQueue
 
@@ -25,17 +25,25 @@ def open_queue(address: QueueAddress, consumer: str, *, lease_s: float = LEASE_S
     try:
         return _opened(address, consumer, lease_s)
     except ImportError as error:
-        extra = "rabbitmq" if address.scheme in AMQP else "redis"
         raise UsageError(
-            f"{address.scheme}:// needs a library that is not installed: pip install 'bulk-unverify[{extra}]'."
+            f"{address.scheme}:// needs a library that is not installed:"
+            f" pip install 'bulk-unverify[{address.extra}]'."
         ) from error
 
 
 def _opened(address: QueueAddress, consumer: str, lease_s: float) -> WorkQueue:
-    if address.scheme in AMQP:
+    if address.extra == "rabbitmq":
         from worker.brokers.rabbitmq import rabbit_work_queue  # noqa: PLC0415 - see above
 
         return rabbit_work_queue(address, consumer)
+    if address.extra == "nats":
+        from worker.brokers.nats_jetstream import nats_work_queue  # noqa: PLC0415 - see above
+
+        return nats_work_queue(address, lease_s=lease_s)
+    if address.extra == "sqs":
+        from worker.brokers.sqs import sqs_work_queue  # noqa: PLC0415 - see above
+
+        return sqs_work_queue(address, lease_s=lease_s)
     from worker.brokers.redis_streams import RedisWorkQueue  # noqa: PLC0415 - see above
 
     return RedisWorkQueue.connect(address, consumer, lease_s=lease_s)
