@@ -16,6 +16,8 @@ from worker.model import Delivery
 _SURE: Final = 0.9
 """Part of a lease in which a message is surely ours: the rest may have passed while it was on its way."""
 
+_WAITS: Final = 4
+
 
 @dataclasses.dataclass(slots=True, eq=False, weakref_slot=True)
 class Lease:
@@ -24,7 +26,7 @@ class Lease:
     Attributes:
         name: The message's name.
         receipt: What the broker knows the last delivery by.
-        taken_at: Monotonic seconds when that was asked for.
+        taken_at: Monotonic seconds when it was asked for: the delivery is not older.
         ends_at: Monotonic seconds when it stops to be surely ours.
         kept: What a copy of the message is to have as well, when it is given back.
     """
@@ -52,6 +54,10 @@ class Leases:
     def now(self) -> float:
         """Return the time."""
         return self._clock()
+
+    def shortened(self, wait_s: float) -> float:
+        """Return how long to wait for messages: their leases are counted from when they were asked for."""
+        return min(wait_s, self._lease_s / _WAITS)
 
     def take(self, name: str, receipt: str, asked_at: float, kept: Mapping[str, Any]) -> Lease:
         """Return the lease that the delivery of a message begins."""

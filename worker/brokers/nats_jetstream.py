@@ -119,11 +119,11 @@ class NatsQueue:
         """Take up to `limit` messages: the first one whenever it comes, with it those that are there already."""
         subscription = await self._subscribe()
         messages: list[Msg] = []
+        now = self._leases.now()
         with contextlib.suppress(TimeoutError):
-            messages += await subscription.fetch(1, min(wait_s, TIMEOUT_S))
+            messages += await subscription.fetch(1, self._leases.shortened(min(wait_s, TIMEOUT_S)))
             if limit > 1:
                 messages += await subscription.fetch(limit - 1, _REST_S)
-        now = self._leases.now()
         return [self._delivery(message, now) for message in messages]
 
     @_answered

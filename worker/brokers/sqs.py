@@ -78,8 +78,9 @@ class SqsQueue:
 
     async def receive(self, limit: int, wait_s: float) -> Sequence[Delivery]:
         """Take up to `limit` messages. SQS waits whole seconds: less is waited here, after a look."""
-        taken = await self._take(min(limit, AT_ONCE), min(int(wait_s), _LONGEST_POLL_S))
-        if not taken and wait_s < 1:
+        poll_s = int(self._leases.shortened(min(wait_s, _LONGEST_POLL_S)))
+        taken = await self._take(min(limit, AT_ONCE), poll_s)
+        if not taken and not poll_s:
             await asyncio.sleep(wait_s)
         if len(taken) == AT_ONCE < limit:
             sizes = [min(AT_ONCE, limit - done) for done in range(AT_ONCE, limit, AT_ONCE)]
