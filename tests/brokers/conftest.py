@@ -127,7 +127,8 @@ def running_tenant() -> Iterator[Tenant]:
 
 @pytest.fixture
 def fleet(tmp_path: Path, broker: Server, running_tenant: Tenant) -> Iterator[Fleet]:
+    """Workers on each broker in turn; a module about one of them overrides `broker`."""
     running_tenant.trouble()
-    fleet = Fleet(tmp_path, broker, f"fleet-{_RUN}-{next(_numbers)}", running_tenant)
+    fleet = Fleet(tmp_path, broker, running_tenant)
     yield fleet
     fleet.close()

@@ -17,6 +17,7 @@ import structlog
 from worker import logs
 from worker.brokers import QueueAddress, open_queue
 from worker.compose.account import Account
+from worker.compose.ahead import rows_ahead
 from worker.compose.assembly import make_pipeline, make_transport
 from worker.compose.collecting import CollectedLedgers
 from worker.compose.operations import find_operation
@@ -36,10 +37,6 @@ from worker.transport import AiohttpTransport, prime_malloc
 from worker.web import ListenAddress, MeteredPacer, MeteredTransport, listening
 
 _LOOK_S: Final = 1.0
-_AHEAD_S: Final = 2.0
-"""Rows at hand last about this long: what more a worker took, the others would wait for."""
-_LEAST_ROWS: Final = 64
-_MOST_ROWS: Final = 4096
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -206,12 +203,12 @@ class _Worker:
 
     def _desk(self, log: structlog.typing.FilteringBoundLogger, *, probing: bool) -> Desk:
         steering = self._request.steering
-        per_s = steering.rate.ceiling_per_s
-        ahead = _MOST_ROWS if per_s is None else int(per_s * _AHEAD_S)
+        ahead = rows_ahead(self._queue, steering.rate.ceiling_per_s, steering.concurrency)
         terms = Terms(
             finder=Finder(self._name, self._request.tenant.name, self._request.operation),
             until_empty=self._request.until_empty,
-            most_rows=min(max(ahead, steering.concurrency * 2, _LEAST_ROWS), _MOST_ROWS),
+            most_rows=ahead.at_hand,
+            rows_each=ahead.in_a_message,
             most_claims=1 if probing else None,
             key=self._request.signing_key,
         )

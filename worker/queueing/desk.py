@@ -26,7 +26,7 @@ from worker.queueing.settler import Keeper, Settler
 from worker.queueing.taken import Taken
 
 _NO_ROOM_S: Final = 0.02
-_WAIT_S: Final = 0.5
+_WAIT_S: Final = 1.0
 _EXTENSIONS: Final = 3
 """How often a lease is extended within itself."""
 
@@ -41,6 +41,7 @@ class Terms:
         most_rows: Rows to have at hand, in the calls and before them, at most.
         most_claims: Rows to hand out, after which the source is exhausted; None for no bound.
         key: Only messages signed with it count; None takes all.
+        rows_each: A message of more rows is published anew in parts; None takes it as it is.
         grace_s: Seconds that a lost broker has to come back once the desk closes.
     """
 
@@ -49,6 +50,7 @@ class Terms:
     most_rows: int
     most_claims: int | None = None
     key: bytes | None = None
+    rows_each: int | None = None
     grace_s: float = 10.0
 
 
@@ -94,7 +96,8 @@ class Desk:
         """Names of rows whose outcomes are not recorded yet."""
         self._doubted: list[Result] = []
         self._believed = False
-        self._reader = Reader(queue, terms.finder, terms.key, self._patience, log, keeper)
+        self._reader = Reader(queue, terms.finder, terms.key, self._patience, log, keeper, terms.rows_each)
+        self._rows_each = 1  # in a message, as the last ones had
         self._settler = Settler(queue, self._patience, log, clock, self._forget, on_record, keeper)
 
     @property
@@ -172,7 +175,8 @@ class Desk:
             self._patience.back()
 
     async def _receive(self, limit: int) -> None:
-        if deliveries := await self._queue.receive(limit, _WAIT_S):
+        messages = max(1, limit // self._rows_each)
+        if deliveries := await self._queue.receive(messages, _WAIT_S):
             await self._open(deliveries)
             return
         self._believe()
@@ -184,8 +188,17 @@ class Desk:
     async def _open(self, deliveries: Sequence[Delivery]) -> None:
         # What has come before is ours already.
         new = [delivery for delivery in deliveries if delivery.name not in self._taken]
-        for read in await self._reader.read(new):
-            self._take(read)
+        reads = await self._reader.read(new)
+        if reads:
+            self._rows_each = max(1, *(len(read.parsed.rows) for read in reads))
+        beyond: list[Delivery] = []
+        for read in reads:
+            if self._ready and len(self._places) + len(read.parsed.rows) > self._terms.most_rows:
+                beyond.append(read.delivery)
+            else:
+                self._take(read)
+        if beyond:  # they were larger than those before
+            await self._patience.persist(lambda: self._queue.give_back(beyond))
 
     def _take(self, read: Read) -> None:
         """Take up what a message asks for, but for what is done, or in hand by another copy of it."""
