@@ -65,7 +65,9 @@ class Fleet:
         return process.returncode, out, err
 
     def work(self, *words: str) -> subprocess.Popen[str]:
-        return self.start("work", "--lease", "1s", "--rate", "400/s", "--json", *words)
+        return self.start(
+            "work", "--lease", f"{self.server.worker_lease_s}s", "--rate", "400/s", "--json", *words
+        )
 
     def file(self, rows: int = ROWS, *staged: str) -> list[tuple[str, str]]:
         """Write `batch.csv` with so many of the sandbox's people, and return its pairs."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from moto.sqs import models
 from moto.sqs.models import Queue, sqs_backends
 from werkzeug.serving import make_server
 
@@ -51,8 +52,16 @@ def state_of(queue: Queue) -> dict[str, Any]:
     return {name: value for name, value in vars(queue).items() if name != "_messages_lock"}
 
 
+def hasten() -> None:
+    """Take two things off what Moto does for each message of a queue, at each request: an age check, a slow clock."""
+    models.SQSBackend.is_message_valid_based_on_retention_period = lambda *_: True  # type: ignore[method-assign]
+    models.unix_time = time.time  # type: ignore[assignment]
+    models.unix_time_millis = lambda: time.time() * 1000  # type: ignore[assignment]
+
+
 def main(port: int, file: Path) -> None:
     application = OneAtATime(DomainDispatcherApplication(create_backend_app))
+    hasten()
     patched: Any = Queue
     patched.wait_for_messages = lambda queue, timeout: application.give_way(timeout, queue)
     patched.__getstate__ = state_of

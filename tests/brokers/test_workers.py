@@ -123,6 +123,7 @@ def test_a_broker_that_restarts_loses_nothing(fleet: Fleet, broker: Server) -> N
 
 
 @pytest.mark.kills_broker
+@pytest.mark.parametrize("broker", ["redis"], indirect=True)  # the desk's suite has it on each broker
 def test_a_worker_that_could_not_record_says_so_with_its_exit_code(fleet: Fleet, broker: Server) -> None:
     fleet.batch()
     worker = fleet.work("--rate", "100/s")

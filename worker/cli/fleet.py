@@ -19,7 +19,8 @@ _Queue = Annotated[
     str | None,
     typer.Option(
         "--queue",
-        help=f"redis://HOST/0?stream=NAME or amqp://HOST/NAME; otherwise {given.QUEUE}, which may hold a password.",
+        help="redis://HOST/0?stream=NAME, amqp://HOST/NAME, nats://HOST/NAME or sqs://REGION/NAME; otherwise"
+        f" {given.QUEUE}, which may hold a password.",
     ),
 ]
 
