@@ -139,11 +139,11 @@ class SqsServer(_OwnProcess):
     """Moto's SQS (see `sqs_server.py`); it is told to end instead of killed, as it has no file of its own."""
 
     name = "sqs"
-    lease_s = 1.0
+    lease_s = 2.0
     worker_lease_s = 4.0
     takes_large = False
     is_tried_twice = True
-    fleet_rows, fleet_rate = 3_000, 150  # Moto answers some 400 requests a second, however small
+    fleet_rows, fleet_rate = 1_500, 60  # Moto answers some 400 requests a second, however small
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()

@@ -114,17 +114,20 @@ async def test_attributes_outlive_giving_back_and_too_many_only_cost_a_try(
         await queue.acknowledge([again])
 
 
-async def test_a_lease_that_has_lapsed_is_neither_begun_anew_nor_used(queue_of: OpenQueue) -> None:
-    stale, second = queue_of("stale"), queue_of("second")
+async def test_a_lease_that_has_lapsed_is_neither_begun_anew_nor_used(
+    queue_of: OpenQueue, queue_url: str
+) -> None:
+    stale = queue_of("stale")
     await stale.publish([b"1"])
     held = await take(stale, 1)
-    [other] = await take(second, 1)
-    await stale.extend(held)
-    await stale.acknowledge(held)  # SQS would take it
-    await stale.give_back(held)
-    assert await second.depth() == Depth(waiting=0, taken=1)
-    await second.acknowledge([other])
-    assert await second.depth() == Depth(0, 0)
+    async with contextlib.aclosing(open_queue(QueueAddress.parse(queue_url), "second")) as second:
+        [other] = await take(second, 1)
+        await stale.extend(held)
+        await stale.acknowledge(held)  # SQS would take it
+        await stale.give_back(held)
+        assert await second.depth() == Depth(waiting=0, taken=1)
+        await second.acknowledge([other])
+        assert await second.depth() == Depth(0, 0)
 
 
 async def test_no_lease_is_extended_beyond_twelve_hours(
@@ -200,13 +203,14 @@ async def test_queues_are_made_with_the_lease_and_used_as_they_are(
         seconds: str = told["Attributes"]["VisibilityTimeout"]
         return seconds
 
-    assert await timeout() == "1"
+    assert await timeout() == "2"
     async with contextlib.aclosing(open_queue(QueueAddress.parse(queue_url), "w", lease_s=29.1)) as other:
         assert other.lease_s == 30.0
         await other.publish([b"1"])
         await take(other, 1)
-    assert await timeout() == "1"
-    assert list(await queue_of("second").receive(1, 1.2)) == [], "the lease is the taker's, not the queue's"
+    assert await timeout() == "2"
+    await asyncio.sleep(2.1)
+    assert list(await queue_of("second").receive(1, 0.1)) == [], "the lease is the taker's, not the queue's"
 
 
 async def test_a_queue_that_is_deleted_is_made_anew(queue_of: OpenQueue, client: Any, own_url: str) -> None:
