@@ -111,6 +111,14 @@ def work(
             "--require-signature", help="File of the key; messages it did not sign are dead letters."
         ),
     ] = None,
+    fence: Annotated[
+        str | None,
+        typer.Option(
+            "--fence",
+            help="A Redis that remembers rows where the queue's broker does not: redis://HOST/0; otherwise"
+            f" {given.FENCE}, which may hold a password.",
+        ),
+    ] = None,
     results: Annotated[
         Results,
         typer.Option(
@@ -153,6 +161,7 @@ def work(
         runs if results is Results.LEDGER else None,
         None if listen is None else ListenAddress.parse(listen),
         open_tracing(show.say),
+        given.fence(fence),
     )
     told = asyncio.run(stand(request))
     if told["not_recorded"]:

@@ -57,6 +57,7 @@ class WorkRequest:
         keep_in: The folder of runs whose ledgers keep the outcomes; None for the queue of results.
         listen: Where it is seen from outside, or None.
         tracing: Makes spans of its calls, or None.
+        fence: A Redis that remembers rows for a broker that does not; None for none.
     """
 
     address: QueueAddress
@@ -72,6 +73,7 @@ class WorkRequest:
     keep_in: Path | None
     listen: ListenAddress | None
     tracing: Tracing | None
+    fence: QueueAddress | None
 
 
 async def work(request: WorkRequest) -> dict[str, object]:
@@ -85,7 +87,7 @@ async def work(request: WorkRequest) -> dict[str, object]:
     prime_malloc()
     key = request.load_key()
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
-    queue = open_queue(request.address, name, lease_s=request.lease_s)
+    queue = open_queue(request.address, name, lease_s=request.lease_s, fence=request.fence)
     worker = _Worker(request, queue, name)
     async with contextlib.AsyncExitStack() as opened:
         if request.listen is not None:
