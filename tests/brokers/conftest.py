@@ -72,16 +72,12 @@ def broker(request: pytest.FixtureRequest) -> Server:
     return server
 
 
-_spared: list[str] = []
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect what would end a broker that the environment names."""
+    """Deselect what would end a broker that the environment names; `tests/conftest.py` says so."""
     spared = [item for item in items if item.get_closest_marker("kills_broker") and _uses_given(item)]
     if spared:
         config.hook.pytest_deselected(items=spared)
         items[:] = [item for item in items if item not in spared]
-        _spared.extend(item.nodeid for item in spared)
 
 
 def _uses_given(item: pytest.Item) -> bool:
@@ -89,11 +85,6 @@ def _uses_given(item: pytest.Item) -> bool:
     named = chosen.params.get("broker") if chosen else None
     fixtures = getattr(item, "fixturenames", ())
     return any(given_url(name) and (name == named or f"{name}_server" in fixtures) for name in OWN)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for nodeid in _spared:
-        terminalreporter.write_line(f"NOT RUN, as it ends the broker, which is the environment's: {nodeid}")
 
 
 _numbers = itertools.count()
