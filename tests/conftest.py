@@ -36,7 +36,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         )
     if given := sorted(name for name in os.environ if name.startswith("BULK_UNVERIFY_TEST_")):
         terminalreporter.write_line(
-            f"{', '.join(given)} name brokers that are not ours to end: what does that (`kills_broker`) was NOT RUN on"
-            " them.",
+            f"{', '.join(given)} name brokers that are not ours to end: what does that (`kills_broker`) was NOT RUN"
+            " on them.",
             yellow=True,
         )

@@ -10,8 +10,8 @@ that is not installed is a failure. The environment may name one instead, by the
 | `BULK_UNVERIFY_TEST_NATS` | `nats://127.0.0.1:4222` |
 | `BULK_UNVERIFY_TEST_SQS` | `sqs://127.0.0.1:9324?region=eu-west-1&insecure=1` |
 
-The tests make queues there and leave them. Those that end the broker, or empty it, are marked `kills_broker` and cannot
-run then: they are deselected, and a line at the end of the report says so.
+The tests make queues there and leave them. Those that end the broker, or empty it, are marked `kills_broker` and
+cannot run then: they are deselected, and a line at the end of the report says so.
 """
 
 from __future__ import annotations

@@ -56,6 +56,25 @@ async def test_more_than_one_batch_is_sent_and_taken_and_removed(queue_of: OpenQ
     assert await queue.depth() == Depth(0, 0)
 
 
+async def test_what_was_taken_is_not_given_up_when_more_cannot_be_had(
+    queue_of: OpenQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue: Any = queue_of("worker")
+    await queue.publish([b"%d" % number for number in range(30)])
+    asked, take_some = [], queue._work._take
+
+    async def fail_later(limit: int, wait_s: int) -> list[Any]:
+        asked.append(limit)
+        if len(asked) == 2:
+            raise BrokerError("throttled")
+        taken: list[Any] = await take_some(limit, wait_s)
+        return taken
+
+    monkeypatch.setattr(queue._work, "_take", fail_later)
+    assert len(await queue.receive(30, 1.0)) == 20
+    assert asked == [10, 10, 10]
+
+
 async def test_a_batch_has_no_more_bytes_than_are_taken(queue_of: OpenQueue) -> None:
     queue = queue_of("worker")
     large = [bytes([letter]) * MOST_BYTES for letter in b"abc"]

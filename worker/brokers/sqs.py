@@ -84,7 +84,7 @@ class SqsQueue:
             await asyncio.sleep(wait_s)
         if len(taken) == AT_ONCE < limit:
             sizes = [min(AT_ONCE, limit - done) for done in range(AT_ONCE, limit, AT_ONCE)]
-            more = await _all(self._take(size, 0) for size in sizes[:_MORE_BATCHES])
+            more = await _all(self._take_more(size) for size in sizes[:_MORE_BATCHES])
             taken += [delivery for part in more for delivery in part]
         return list({delivery.name: delivery for delivery in taken}.values())
 
@@ -100,8 +100,10 @@ class SqsQueue:
         leases = self._leases.ours(deliveries)
 
         async def remove(client: SQSClient, some: Sequence[Lease]) -> Any:
-            receipts = [{"Id": str(place), "ReceiptHandle": each.receipt} for place, each in enumerate(some)]
-            return await client.delete_message_batch(QueueUrl=self._url, Entries=receipts)  # type: ignore[arg-type]
+            receipts: Any = [
+                {"Id": str(place), "ReceiptHandle": each.receipt} for place, each in enumerate(some)
+            ]
+            return await client.delete_message_batch(QueueUrl=self._url, Entries=receipts)
 
         await self._in_batches(leases, remove)
         self._leases.let_go(leases)
@@ -157,8 +159,8 @@ class SqsQueue:
         try:
             found = await client.get_queue_url(QueueName=self._name)
         except client.exceptions.QueueDoesNotExist:
-            timeout = {"VisibilityTimeout": str(self._whole_s)}
-            made = await client.create_queue(QueueName=self._name, Attributes=timeout)  # type: ignore[arg-type]
+            timeout: Any = {"VisibilityTimeout": str(self._whole_s)}
+            made = await client.create_queue(QueueName=self._name, Attributes=timeout)
             self._url = made["QueueUrl"]
         else:
             self._url = found["QueueUrl"]
@@ -177,6 +179,13 @@ class SqsQueue:
             wait_s,
         )
         return [self._delivery(message, now) for message in answer.get("Messages", ())]
+
+    async def _take_more(self, limit: int) -> list[Delivery]:
+        """Take messages beside others, which are not given up for a trouble that the next request will tell of."""
+        try:
+            return await self._take(limit, 0)
+        except BrokerError:
+            return []
 
     def _delivery(self, message: MessageTypeDef, asked_at: float) -> Delivery:
         attributes = message.get("MessageAttributes", {})
