@@ -88,6 +88,7 @@ def fleet_on_any(tmp_path: Path, broker: Server, running_tenant: Tenant) -> Iter
     fleet.close()
 
 
+@pytest.mark.kills_broker
 def test_a_broker_that_is_lost_turns_a_worker_unready_until_it_is_back(
     fleet_on_any: Fleet, outside: Outside, broker: Server
 ) -> None:

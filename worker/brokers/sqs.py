@@ -13,17 +13,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from worker.brokers.address import QueueAddress
 from worker.brokers.composed import ComposedWorkQueue
 from worker.brokers.leases import Lease, Leases
-from worker.brokers.sqs_line import QueueMissingError, SqsLine
-from worker.brokers.sqs_messages import AT_ONCE, MOST_BYTES, Entry, again, batches, entry, tries_of
+from worker.brokers.sqs_line import QueueMissingError, SqsLine, all_of
+from worker.brokers.sqs_messages import (
+    AT_ONCE,
+    MOST_BYTES,
+    Entry,
+    again,
+    batches,
+    entry,
+    results_suffix,
+    tries_of,
+)
 from worker.errors import BrokerError
 from worker.model import Delivery, Depth
 
@@ -31,15 +39,12 @@ if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
     from types_aiobotocore_sqs.type_defs import MessageTypeDef
 
-T = TypeVar("T")
-
 _LONGEST_LEASE_S: Final = 12 * 3600 - 1
 _LONGEST_POLL_S: Final = 20
 _MORE_BATCHES: Final = 7
 """Batches that are asked for at once when the first one was full."""
 _LOOKS: Final = 3
 _LOOK_AGAIN_S: Final = 0.3
-_RESULTS_NAME: Final = 80
 _COUNTS: Final = (
     "ApproximateNumberOfMessages",
     "ApproximateNumberOfMessagesDelayed",
@@ -84,7 +89,7 @@ class SqsQueue:
             await asyncio.sleep(wait_s)
         if len(taken) == AT_ONCE < limit:
             sizes = [min(AT_ONCE, limit - done) for done in range(AT_ONCE, limit, AT_ONCE)]
-            more = await _all(self._take_more(size) for size in sizes[:_MORE_BATCHES])
+            more = await all_of(self._take_more(size) for size in sizes[:_MORE_BATCHES])
             taken += [delivery for part in more for delivery in part]
         return list({delivery.name: delivery for delivery in taken}.values())
 
@@ -210,7 +215,7 @@ class SqsQueue:
             if failed := answer.get("Failed"):
                 raise BrokerError(f"SQS did not take {len(failed)} messages ({failed[0]['Code']}).")
 
-        await _all(send(some) for some in batches(entries))
+        await all_of(send(some) for some in batches(entries))
 
     async def _change(self, leases: Sequence[Lease], seconds: int) -> list[Lease]:
         """Let leases last for so long from now on; return those that do."""
@@ -244,16 +249,7 @@ class SqsQueue:
             return [lease for place, lease in enumerate(some) if place not in stale]
 
         parts = [leases[start : start + AT_ONCE] for start in range(0, len(leases), AT_ONCE)]
-        return [lease for done in await _all(map(part, parts)) for lease in done]
-
-
-async def _all(asked: Iterable[Awaitable[T]]) -> list[T]:
-    """Return all answers once none is under way any more; raises the first error among them."""
-    answers = await asyncio.gather(*asked, return_exceptions=True)
-    for answer in answers:
-        if isinstance(answer, BaseException):
-            raise answer
-    return [answer for answer in answers if not isinstance(answer, BaseException)]
+        return [lease for done in await all_of(map(part, parts)) for lease in done]
 
 
 def sqs_work_queue(address: QueueAddress, *, lease_s: float) -> ComposedWorkQueue:
@@ -264,13 +260,5 @@ def sqs_work_queue(address: QueueAddress, *, lease_s: float) -> ComposedWorkQueu
         return SqsQueue(line, f"{address.name}{suffix}", lease_s=lease_s)
 
     return ComposedWorkQueue(
-        queue(""), lambda reply_to: queue(_results(address.name, reply_to)), queue("-dead"), line.aclose
+        queue(""), lambda reply_to: queue(results_suffix(address.name, reply_to)), queue("-dead"), line.aclose
     )
-
-
-def _results(name: str, reply_to: str) -> str:
-    """Return what the name of the results' queue ends with; a long one has the digest of whom it is for."""
-    suffix = f"-results-{reply_to}" if reply_to else "-results"
-    if len(name) + len(suffix) <= _RESULTS_NAME:
-        return suffix
-    return f"-results-{hashlib.sha256(reply_to.encode()).hexdigest()[:24]}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import AsyncIterator, Awaitable, Iterable
+from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from aiobotocore.config import AioConfig
@@ -16,6 +16,8 @@ from worker.errors import BrokerError
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
+
+T = TypeVar("T")
 
 TIMEOUT_S: Final = 10.0
 """How long what one call asks may take, beside what it waits for messages."""
@@ -93,6 +95,15 @@ class SqsLine:
         """Close the client's connections."""
         self._client = None
         await self._open.aclose()
+
+
+async def all_of(asked: Iterable[Awaitable[T]]) -> list[T]:
+    """Return all answers once none is under way any more; raises the first error among them."""
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    return [answer for answer in answers if not isinstance(answer, BaseException)]
 
 
 def _said(error: Exception) -> str:

@@ -1,7 +1,8 @@
-"""What is sent to SQS: text of bounded size, in batches of bounded size. Values only, no I/O."""
+"""What is sent to SQS, and where to: text, batches and names of bounded size. Values only, no I/O."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -24,6 +25,7 @@ _NAME: Final = "bulk-unverify-name"
 """Attribute: the name of a message that was given back."""
 _TRIES: Final = "bulk-unverify-tries"
 """Attribute: how often it had been delivered in vain by then."""
+_LONGEST_NAME: Final = 80
 _NO_TEXT: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What SQS refuses. In JSON it can only stand in a string, where it has an escaped form."""
 
@@ -90,6 +92,14 @@ def again(delivery: Delivery) -> Entry | None:
     if len(delivery.body) + _bytes_of(attributes) > _BATCH_BYTES:
         return None
     return entry(delivery.body, attributes)
+
+
+def results_suffix(name: str, reply_to: str) -> str:
+    """Return what the name of the results' queue ends with; a long one has the digest of whom it is for."""
+    suffix = f"-results-{reply_to}" if reply_to else "-results"
+    if len(name) + len(suffix) <= _LONGEST_NAME:
+        return suffix
+    return f"-results-{hashlib.sha256(reply_to.encode()).hexdigest()[:24]}"
 
 
 def _bytes_of(attributes: Mapping[str, Any]) -> int:
