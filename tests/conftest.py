@@ -1,5 +1,6 @@
 """What holds for every suite: no test is left out, and hypothesis is no judge of a busy machine."""
 
+import os
 import signal
 
 import pytest
@@ -32,4 +33,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             f"{count} test(s) were skipped or expected to fail. Nothing is left out here: make each one run "
             "or remove it.",
             red=True,
+        )
+    if given := sorted(name for name in os.environ if name.startswith("BULK_UNVERIFY_TEST_")):
+        terminalreporter.write_line(
+            f"{', '.join(given)} name brokers that are not ours to end: what does that (`kills_broker`) was NOT RUN"
+            " on them.",
+            yellow=True,
         )

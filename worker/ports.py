@@ -119,6 +119,14 @@ class Queue(Protocol):
     def lease_s(self) -> float:
         """Seconds after which a delivery that was not extended goes to another worker."""
 
+    @property
+    def extends(self) -> bool:
+        """Whether `extend` begins leases anew; if not, no more may be taken than is done within one."""
+
+    @property
+    def most_bytes(self) -> int:
+        """Bytes that one message may have."""
+
     async def publish(self, bodies: Sequence[bytes]) -> None:
         """Publish messages in their order; on return the broker has confirmed them."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
+import secrets
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -11,52 +13,97 @@ import pytest
 import redis
 from brokers.fleet import Fleet
 from brokers.queues import OpenQueue
-from brokers.servers import Broker, RabbitServer, RedisServer
+from brokers.servers import OWN, Server, given, given_url
 from fault.conftest import Tenant
 
 from worker.brokers import QueueAddress, open_queue
 from worker.ports import WorkQueue
 
-LEASE_S = 0.4
+_RUN = secrets.token_hex(3)
+"""In the names of queues, as a broker of the environment keeps those of earlier runs."""
 
 
-@pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
+def _server(name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = given(name) if given_url(name) else OWN[name](tmp_path_factory.mktemp(name))
     yield server
     server.close()
 
 
 @pytest.fixture(scope="session")
-def rabbitmq_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServer]:
-    server = RabbitServer(tmp_path_factory.mktemp("rabbitmq"))
-    yield server
-    server.close()
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    yield from _server("redis", tmp_path_factory)
 
 
-@pytest.fixture(params=["redis", "rabbitmq"])
-def broker(request: pytest.FixtureRequest) -> Broker:
+@pytest.fixture(scope="session")
+def rabbitmq_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    yield from _server("rabbitmq", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    yield from _server("nats", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def sqs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    yield from _server("sqs", tmp_path_factory)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _aws_login() -> Iterator[None]:
+    """Give a login that counts nowhere, and let nobody look for another one at an address of the cloud's."""
+    if given_url("sqs"):
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(name)
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        patch.setenv("AWS_CONFIG_FILE", os.devnull)
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+        yield
+
+
+@pytest.fixture(params=list(OWN))
+def broker(request: pytest.FixtureRequest) -> Server:
     """Each broker in turn; a module about what one of them alone promises overrides it."""
-    server: Broker = request.getfixturevalue(f"{request.param}_server")
+    server: Server = request.getfixturevalue(f"{request.param}_server")
     return server
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect what would end a broker that the environment names; `tests/conftest.py` says so."""
+    spared = [item for item in items if item.get_closest_marker("kills_broker") and _uses_given(item)]
+    if spared:
+        config.hook.pytest_deselected(items=spared)
+        items[:] = [item for item in items if item not in spared]
+
+
+def _uses_given(item: pytest.Item) -> bool:
+    chosen = getattr(item, "callspec", None)
+    named = chosen.params.get("broker") if chosen else None
+    fixtures = getattr(item, "fixturenames", ())
+    return any(given_url(name) and (name == named or f"{name}_server" in fixtures) for name in OWN)
 
 
 _numbers = itertools.count()
 
 
 @pytest.fixture
-def queue_url(broker: Broker) -> str:
-    return broker.url(f"work-{next(_numbers)}")
+def queue_url(broker: Server) -> str:
+    return broker.url(f"work-{_RUN}-{next(_numbers)}")
 
 
 @pytest.fixture
-async def queue_of(queue_url: str) -> AsyncIterator[OpenQueue]:
+async def queue_of(queue_url: str, broker: Server) -> AsyncIterator[OpenQueue]:
     """Opens the test's queue as the consumer that is named."""
     address = QueueAddress.parse(queue_url)
     async with contextlib.AsyncExitStack() as opened:
 
         def open_as(consumer: str) -> WorkQueue:
-            queue = open_queue(address, consumer, lease_s=LEASE_S)
+            queue = open_queue(address, consumer, lease_s=broker.lease_s)
             opened.push_async_callback(queue.aclose)
             return queue
 
@@ -71,10 +118,12 @@ def running_tenant() -> Iterator[Tenant]:
 
 
 @pytest.fixture
-def fleet(tmp_path: Path, redis_server: RedisServer, running_tenant: Tenant) -> Iterator[Fleet]:
+def fleet(tmp_path: Path, broker: Server, running_tenant: Tenant) -> Iterator[Fleet]:
+    """Workers on each broker in turn; a module about one of them overrides `broker`."""
     running_tenant.trouble()
-    with redis.Redis(port=redis_server.port) as client:
-        client.flushall()  # what an earlier test's fleet found of the tenant's limit
-    fleet = Fleet(tmp_path, redis_server, running_tenant)
+    if broker.name == "redis":  # an earlier test's fleet may have found a limit of the tenant's there
+        with redis.Redis.from_url(broker.url("any").split("?")[0]) as client:
+            client.delete("nothing", *client.scan_iter(match="bulk-unverify:{*"))
+    fleet = Fleet(tmp_path, broker, running_tenant)
     yield fleet
     fleet.close()

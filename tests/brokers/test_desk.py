@@ -10,7 +10,7 @@ from typing import Never
 
 import pytest
 from brokers.queues import OpenQueue, bodies, depth_when_back
-from brokers.servers import Broker
+from brokers.servers import Server
 
 from worker import logs
 from worker.errors import BrokerError
@@ -22,10 +22,23 @@ from worker.queueing import Desk, Finder, Heading, ParsedRow, Terms, compose, de
 
 @contextlib.asynccontextmanager
 async def desk_on(
-    queue: WorkQueue, *, most_rows: int = 1000, grace_s: float = 10.0, protected: frozenset[str] = frozenset()
+    queue: WorkQueue,
+    *,
+    most_rows: int = 1000,
+    most_claims: int | None = None,
+    rows_each: int | None = None,
+    key: bytes | None = None,
+    grace_s: float = 10.0,
+    protected: frozenset[str] = frozenset(),
 ) -> AsyncIterator[Desk]:
     terms = Terms(
-        finder=Finder("w", "t", "unverify-email"), until_empty=True, most_rows=most_rows, grace_s=grace_s
+        finder=Finder("w", "t", "unverify-email"),
+        until_empty=True,
+        most_rows=most_rows,
+        most_claims=most_claims,
+        rows_each=rows_each,
+        key=key,
+        grace_s=grace_s,
     )
     async with Desk(queue, terms, logs.to_stderr(key=""), protected=protected) as desk:
         yield desk
@@ -151,8 +164,26 @@ async def test_no_more_rows_at_hand_than_allowed(queue_of: OpenQueue) -> None:
         assert await waiting == []
 
 
+async def test_messages_are_taken_by_their_rows_and_what_is_beyond_is_given_back(queue_of: OpenQueue) -> None:
+    queue = queue_of("worker")
+    await queue.publish([message(0, batch_id="b"), *(message(*range(9), batch_id=f"b{n}") for n in range(4))])
+    async with desk_on(queue, most_rows=10) as desk:
+        taken = await desk.claim(10)
+        while len(taken) < 10:
+            taken += await desk.claim(10 - len(taken))
+        depth = await queue.depth()
+        assert (depth.waiting, depth.taken) == (3, 2), (
+            "it holds one row and nine, and not what came with these"
+        )
+        for row in taken:
+            desk.record(result(row))
+        await all_rows(desk)
+    assert len(await found(queue)) == 37
+
+
+@pytest.mark.kills_broker
 async def test_outcomes_outlive_a_broker_that_is_lost_for_a_while(
-    queue_of: OpenQueue, broker: Broker
+    queue_of: OpenQueue, broker: Server
 ) -> None:
     queue = queue_of("worker")
     await queue.publish([message(0, 1, batch_id="b")])
@@ -167,8 +198,9 @@ async def test_outcomes_outlive_a_broker_that_is_lost_for_a_while(
     assert await found(queue) == [("b", 0, "succeeded"), ("b", 1, "succeeded")]
 
 
+@pytest.mark.kills_broker
 async def test_a_desk_that_is_closed_while_the_broker_is_lost_ends_in_its_grace(
-    queue_of: OpenQueue, broker: Broker, capsys: pytest.CaptureFixture[str]
+    queue_of: OpenQueue, broker: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     queue = queue_of("worker")
     await queue.publish([message(0, batch_id="b")])
@@ -185,7 +217,8 @@ async def test_a_desk_that_is_closed_while_the_broker_is_lost_ends_in_its_grace(
     await depth_when_back(queue, 1)  # it goes to another
 
 
-async def test_a_desk_that_waits_for_a_lost_broker_can_be_closed(queue_of: OpenQueue, broker: Broker) -> None:
+@pytest.mark.kills_broker
+async def test_a_desk_that_waits_for_a_lost_broker_can_be_closed(queue_of: OpenQueue, broker: Server) -> None:
     try:
         async with desk_on(queue_of("worker"), grace_s=0.0) as desk:
             broker.kill()

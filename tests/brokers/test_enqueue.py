@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from brokers.queues import OpenQueue, take
+from brokers.servers import RedisServer
 
 from worker.brokers import QueueAddress, open_queue
 from worker.compose import enqueueing
@@ -14,6 +15,11 @@ from worker.errors import InputError
 from worker.intake import InputOptions
 from worker.ports import WorkQueue
 from worker.queueing import parse
+
+
+@pytest.fixture
+def broker(redis_server: RedisServer) -> RedisServer:
+    return redis_server
 
 
 def asked(path: Path, queue_url: str) -> EnqueueRequest:

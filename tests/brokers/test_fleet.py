@@ -9,48 +9,62 @@ from collections.abc import Iterator
 
 import pytest
 from brokers.fleet import Fleet, every_row_once
-from brokers.servers import RedisServer
+from brokers.servers import Server
 from fault.conftest import Tenant
 
-ROWS = 20_000
-RATE = 1200
-SHARE = RATE / 4
 CONCURRENCY = 16
+MESSAGE = 50
 UNRECORDED_S = 0.2
 """Outcomes wait for the broker for less."""
 
 
 @pytest.fixture(scope="module")
 def running_tenant() -> Iterator[Tenant]:
-    tenant = Tenant(users=ROWS)
+    tenant = Tenant(users=Server.fleet_rows)
     yield tenant
     tenant.close()
 
 
-def test_every_row_has_one_outcome_and_the_rate_is_kept(fleet: Fleet, redis_server: RedisServer) -> None:
-    fleet.tenant.trouble(limits=[{"requests": 1000, "burst": 50}], server_error=0.01)
-    rows = fleet.batch(ROWS, rows_per_message=50)
-    flags = ["--workers", "4", "--rate", f"{RATE}/s", "--concurrency", str(CONCURRENCY), "--lease", "3s"]
-    flags += ["--until-empty"]
+def most_again(server: Server) -> float:
+    """Return how many rows may be done again: what two victims had not recorded, and had not finished a message of.
+
+    A broker that remembers no rows may give what all had at hand to others when it restarts.
+    """
+    share = server.fleet_rate / 4
+    victim = CONCURRENCY + share * UNRECORDED_S
+    if server.remembers_rows:
+        return 2 * victim
+    at_hand = max(share * 2, 64) + MESSAGE
+    return 2 * (victim + 2 * MESSAGE) + 4 * at_hand
+
+
+@pytest.mark.kills_broker
+def test_every_row_has_one_outcome_and_the_rate_is_kept(fleet: Fleet, broker: Server) -> None:
+    count, rate = broker.fleet_rows, broker.fleet_rate
+    limit = {"requests": rate * 5 // 6, "burst": 50}
+    fleet.tenant.trouble(limits=[limit], server_error=0.01)
+    rows = fleet.batch(count, rows_per_message=MESSAGE)
+    flags = ["--workers", "4", "--rate", f"{rate}/s", "--concurrency", str(CONCURRENCY)]
+    flags += ["--lease", f"{max(3.0, broker.worker_lease_s)}s", "--until-empty"]
     workers = [fleet.work(*flags) for _ in range(4)]
     chance = random.Random(20_000)
-    for calls in (4_000, 8_000):
-        fleet.wait_for_calls(calls)
+    for part in (0.2, 0.4):
+        fleet.wait_for_calls(int(count * part))
         victim = workers.pop(chance.randrange(4))
         victim.send_signal(signal.SIGKILL)
         victim.wait()
         workers.append(fleet.work(*flags))
-    fleet.wait_for_calls(12_000)
-    redis_server.kill()
+    fleet.wait_for_calls(int(count * 0.6))
+    broker.kill()
     time.sleep(0.5)  # it is away for this long
-    redis_server.start()
+    broker.start()
     for worker in workers:
         _, err = worker.communicate(timeout=90)
         assert worker.returncode == 0, err
-        assert "broker_back" in err
+        assert "broker_back" in err or broker.is_tried_twice
     every_row_once(fleet, rows)
     record = fleet.tenant.record()
-    assert record["most_in_one_second"] <= RATE * 1.02
+    assert record["most_in_one_second"] <= max(rate * 1.02, rate + 4)  # each worker keeps its share plus one
     assert record["throttled"] > 0, "the limit was never met"
-    again = record["acted"] - ROWS
-    assert 0 <= again <= 2 * (CONCURRENCY + SHARE * UNRECORDED_S), "more was done again than two victims had"
+    again = record["acted"] - count
+    assert 0 <= again <= most_again(broker), "more was done again than the victims had"

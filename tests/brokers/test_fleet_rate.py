@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import pytest
 from brokers.pacers import Paced, most_in_a_second, pacers
-from brokers.servers import RedisServer
+from brokers.servers import Server
 from multidict import CIMultiDict
 
 from worker.model import Answer
@@ -30,7 +30,7 @@ def tenant() -> str:
 
 
 @pytest.fixture
-def url(redis_server: RedisServer) -> str:
+def url(redis_server: Server) -> str:
     return redis_server.url("any")
 
 
@@ -104,7 +104,7 @@ async def test_who_leads_finds_the_limit_for_all_and_the_next_one_goes_on_from_t
 
 
 async def test_redis_that_is_killed_leaves_each_its_share_and_is_taken_up_again(
-    url: str, tenant: str, redis_server: RedisServer
+    url: str, tenant: str, redis_server: Server
 ) -> None:
     per_s, count = 60, 3
     async with pacers(url, tenant, RatePlan(per_s, adaptive=True), count, workers=4) as fleet:

@@ -11,9 +11,16 @@ from typing import Any
 
 import pytest
 from brokers.fleet import Fleet, every_row_once
-from brokers.servers import RabbitServer
+from brokers.servers import Server
 
 WORKERS = 4
+
+
+@pytest.fixture
+def broker(redis_server: Server) -> Server:
+    return redis_server
+
+
 CONCURRENCY = 8
 
 
@@ -77,9 +84,7 @@ def test_a_429_of_one_holds_all(fleet: Fleet) -> None:
     assert len(refused) <= 3 * (WORKERS + 100 * 0.15), "more was refused than was on its way or reserved"
 
 
-def test_a_rate_is_shared_in_a_redis_beside_another_broker(
-    fleet: Fleet, rabbitmq_server: RabbitServer
-) -> None:
+def test_a_rate_is_shared_in_a_redis_beside_another_broker(fleet: Fleet, rabbitmq_server: Server) -> None:
     fleet.env["BULK_UNVERIFY_SHARED_RATE"] = fleet.url
     fleet.url = fleet.env["BULK_UNVERIFY_QUEUE"] = rabbitmq_server.url(
         f"shares-{fleet.folder.name}-{os.getpid()}"

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 import redis
-from brokers.servers import RedisServer
+from brokers.servers import Server
 from redis.crc import key_slot
 
 from worker.brokers import QueueAddress, open_fleet_store
@@ -27,14 +27,14 @@ def tenant() -> str:
 
 
 @pytest.fixture
-async def store(redis_server: RedisServer, tenant: str) -> AsyncIterator[FleetStore]:
+async def store(redis_server: Server, tenant: str) -> AsyncIterator[FleetStore]:
     store = open_fleet_store(QueueAddress.parse(redis_server.url("any")), tenant)
     yield store
     await store.aclose()
 
 
 @pytest.fixture
-def client(redis_server: RedisServer) -> Iterator[redis.Redis]:
+def client(redis_server: Server) -> Iterator[redis.Redis]:
     with redis.Redis(port=redis_server.port, decode_responses=True) as client:
         yield client
 

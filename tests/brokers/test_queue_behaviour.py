@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 
 import pytest
 from brokers.queues import OpenQueue, bodies, depth_when_back, settled, take
-from brokers.servers import Broker
+from brokers.servers import Server
 
+from worker.brokers.composed import ComposedWorkQueue
 from worker.errors import BrokerError
 from worker.model import Depth
 
@@ -51,7 +53,7 @@ import asyncio, sys, time
 from worker.brokers import QueueAddress, open_queue
 
 async def take_and_stay():
-    queue = open_queue(QueueAddress.parse(sys.argv[1]), "killed", lease_s=0.4)
+    queue = open_queue(QueueAddress.parse(sys.argv[1]), "killed", lease_s=float(sys.argv[2]))
     while not await queue.receive(1, 5.0):
         pass
     print("taken", flush=True)
@@ -61,11 +63,13 @@ asyncio.run(take_and_stay())
 """
 
 
-async def test_a_killed_workers_message_goes_to_another(queue_of: OpenQueue, queue_url: str) -> None:
+async def test_a_killed_workers_message_goes_to_another(
+    queue_of: OpenQueue, queue_url: str, broker: Server
+) -> None:
     second = queue_of("second")
     await second.publish([b"1"])
     victim = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", KILLED, queue_url, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-c", KILLED, queue_url, str(broker.lease_s), stdout=asyncio.subprocess.PIPE
     )
     assert victim.stdout is not None
     assert await victim.stdout.readline() == b"taken\n"
@@ -73,6 +77,67 @@ async def test_a_killed_workers_message_goes_to_another(queue_of: OpenQueue, que
     await victim.wait()
     [delivery] = await take(second, 1)
     assert (delivery.body, delivery.times) == (b"1", 2)
+
+
+async def test_what_is_extended_for_longer_than_its_lease_goes_to_nobody_else(
+    queue_of: OpenQueue, broker: Server
+) -> None:
+    """Where leases cannot be extended, the delivery is kept for as long as it takes."""
+    first, second = queue_of("first"), queue_of("second")
+    await first.publish([b"1"])
+    held = await take(first, 1)
+    until = time.monotonic() + 2.5 * broker.lease_s
+    while time.monotonic() < until:
+        await first.extend(held)
+        assert list(await second.receive(1, broker.lease_s / 8)) == []
+    await first.acknowledge(held)
+    assert await second.depth() == Depth(0, 0)
+
+
+async def test_what_is_not_extended_any_more_goes_to_another(queue_of: OpenQueue) -> None:
+    first, second = queue_of("first"), queue_of("second")
+    await first.publish([b"1"])
+    await first.extend(await take(first, 1))
+    await first.aclose()  # where a delivery belongs to its connection, that is its lease
+    [delivery] = await take(second, 1)
+    assert delivery.times == 2
+
+
+async def test_a_message_is_delivered_again_until_its_results_are_confirmed(
+    queue_of: OpenQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """First recorded, then acknowledged: what could not be recorded stays, and its letter as well."""
+    queue = queue_of("worker")
+    await queue.publish([b"1"])
+    [delivery] = await take(queue, 1)
+    if not isinstance(queue, ComposedWorkQueue):
+        return  # one transaction does both; see what Redis promises
+
+    async def refuse(_: object) -> None:
+        raise BrokerError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(queue.results(), "publish", refuse)
+        patch.setattr(queue.dead, "publish", refuse)
+        with pytest.raises(BrokerError):
+            await queue.settle([settled(delivery, 0)])
+        with pytest.raises(BrokerError):
+            await queue.bury(delivery, b"letter")
+    assert await queue.depth() == Depth(waiting=0, taken=1)
+
+
+async def test_two_workers_results_of_a_row_are_one_by_its_name(queue_of: OpenQueue) -> None:
+    """Whoever reads results takes the first of a name; a broker that remembers rows has no second one."""
+    first, second = queue_of("first"), queue_of("second")
+    await first.publish([b"1"])
+    [delivery] = await take(first, 1)
+    await first.settle([settled(delivery, 0, complete=False, fenced=True)])
+    await first.aclose()
+    [again] = await take(second, 1)
+    await second.settle([settled(again, 0, 1, fenced=True)])
+    assert again.name == delivery.name
+    assert set(await bodies(second.results())) == {b"result 0", b"result 1"}
+    assert await second.depth() == Depth(0, 0)
 
 
 async def test_what_is_given_back_comes_at_once_and_is_no_further_try(queue_of: OpenQueue) -> None:
@@ -165,7 +230,8 @@ async def test_what_went_to_another_is_not_ours_to_remove(queue_of: OpenQueue) -
     assert list(await stale.receive(1, 0.05)) == []
 
 
-async def test_a_restart_loses_nothing(queue_of: OpenQueue, broker: Broker) -> None:
+@pytest.mark.kills_broker
+async def test_a_restart_loses_nothing(queue_of: OpenQueue, broker: Server) -> None:
     queue = queue_of("worker")
     await queue.publish([b"1", b"2"])
     [taken] = await take(queue, 1)

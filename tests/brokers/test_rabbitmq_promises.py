@@ -25,6 +25,7 @@ def broker(rabbitmq_server: RabbitServer) -> RabbitServer:
     return rabbitmq_server
 
 
+@pytest.mark.kills_broker
 async def test_a_restart_brings_back_what_was_taken(queue_of: OpenQueue, broker: RabbitServer) -> None:
     queue = queue_of("worker")
     await queue.publish([b"1", b"2"])
@@ -98,6 +99,7 @@ async def test_messages_are_persistent(queue_of: OpenQueue) -> None:
         await queue.give_back([delivery])
 
 
+@pytest.mark.kills_broker
 async def test_an_acknowledgement_of_a_lost_connection_waits_for_no_broker(
     queue_of: OpenQueue, broker: RabbitServer
 ) -> None:

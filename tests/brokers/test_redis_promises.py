@@ -47,6 +47,7 @@ async def test_what_was_given_back_is_found_behind_all_that_is_taken(queue_url: 
         assert [delivery.body for delivery in await idle.receive(1, 0.05)] == [b"30"]
 
 
+@pytest.mark.kills_broker
 async def test_a_broker_that_lost_its_memory_is_worked_with_again(
     queue_of: OpenQueue, redis_server: RedisServer
 ) -> None:
@@ -63,6 +64,7 @@ async def test_a_broker_that_lost_its_memory_is_worked_with_again(
     assert [delivery.body for delivery in await take(queue, 1)] == [b"2"]
 
 
+@pytest.mark.kills_broker
 async def test_an_entry_without_the_field_of_a_message_is_a_dead_letter(
     queue_of: OpenQueue, queue_url: str, redis_server: RedisServer
 ) -> None:
@@ -127,6 +129,7 @@ async def test_what_is_settled_beside_a_stale_message_is_recorded_as_it_is(queue
     assert await worker.depth() == Depth(waiting=0, taken=2)
 
 
+@pytest.mark.kills_broker
 async def test_a_delivery_outlives_a_restart(queue_of: OpenQueue, redis_server: RedisServer) -> None:
     queue = queue_of("worker")
     await queue.publish([b"1", b"2"])

@@ -13,13 +13,21 @@ from pathlib import Path
 import pytest
 from brokers.fleet import ROWS, Fleet, every_row_once
 from brokers.outside import Outside, wait_until
-from brokers.servers import Broker
+from brokers.servers import RedisServer, Server
 from fault.conftest import SECRET, Tenant
 
 from worker.ports import WorkQueue
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, redis_server: RedisServer, running_tenant: Tenant) -> Iterator[Fleet]:
+    running_tenant.trouble()
+    fleet = Fleet(tmp_path, redis_server, running_tenant)
+    yield fleet
+    fleet.close()
 
 
 @pytest.fixture
@@ -73,15 +81,16 @@ def test_a_wrong_key_turns_a_worker_unready_until_there_is_another(fleet: Fleet,
 
 
 @pytest.fixture
-def fleet_on_any(tmp_path: Path, broker: Broker, running_tenant: Tenant) -> Iterator[Fleet]:
+def fleet_on_any(tmp_path: Path, broker: Server, running_tenant: Tenant) -> Iterator[Fleet]:
     running_tenant.trouble()
     fleet = Fleet(tmp_path, broker, running_tenant)
     yield fleet
     fleet.close()
 
 
+@pytest.mark.kills_broker
 def test_a_broker_that_is_lost_turns_a_worker_unready_until_it_is_back(
-    fleet_on_any: Fleet, outside: Outside, broker: Broker
+    fleet_on_any: Fleet, outside: Outside, broker: Server
 ) -> None:
     fleet = fleet_on_any
     rows = fleet.batch()

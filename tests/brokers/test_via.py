@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import redis
 from brokers.fleet import ROWS, Fleet
 from brokers.servers import RedisServer
@@ -16,6 +17,11 @@ from brokers.servers import RedisServer
 from worker.model import Depth
 
 OF_EACH_RUN = {"_started_at", "_finished_at", "_duration_ms", "_run_id", "_attempts"}
+
+
+@pytest.fixture
+def broker(redis_server: RedisServer) -> RedisServer:
+    return redis_server
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, dict[str, Any], str]:
@@ -124,6 +130,7 @@ def test_a_rolling_restart_makes_no_row_fail_and_calls_none_twice(fleet: Fleet) 
     assert set(fleet.calls().values()) == {1}
 
 
+@pytest.mark.kills_broker
 def test_rows_that_the_broker_forgot_are_published_again(fleet: Fleet, redis_server: RedisServer) -> None:
     fleet.file()
     worker = fleet.work("--rate", "60/s")

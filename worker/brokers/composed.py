@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from worker.model import Delivery, Depth, Settlement
@@ -24,10 +24,18 @@ class ComposedWorkQueue:
         work: The queue of the work.
         results: Returns the queue that outcomes go to, by whom they are for.
         dead: Where messages go that nobody can work on.
+        close: Ends what they share, if anything.
     """
 
-    def __init__(self, work: Queue, results: Callable[[str], Queue], dead: Queue) -> None:
+    def __init__(
+        self,
+        work: Queue,
+        results: Callable[[str], Queue],
+        dead: Queue,
+        close: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._work = work
+        self._close = close
         self._open_results = results
         self._results: collections.OrderedDict[str, Queue] = collections.OrderedDict()
         self.dead = dead
@@ -42,6 +50,16 @@ class ComposedWorkQueue:
     def lease_s(self) -> float:
         """Seconds after which a delivery that was not extended goes to another worker."""
         return self._work.lease_s
+
+    @property
+    def extends(self) -> bool:
+        """Whether `extend` begins leases anew."""
+        return self._work.extends
+
+    @property
+    def most_bytes(self) -> int:
+        """Bytes that one message may have."""
+        return self._work.most_bytes
 
     async def publish(self, bodies: Sequence[bytes]) -> None:
         """Publish work."""
@@ -96,3 +114,5 @@ class ComposedWorkQueue:
         """Close them all."""
         for queue in (self._work, *self._results.values(), self.dead):
             await queue.aclose()
+        if self._close is not None:
+            await self._close()

@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
-from worker.brokers.address import AMQP, QueueAddress
+from worker.brokers.address import QueueAddress
 from worker.errors import UsageError
 from worker.ports import FleetStore, WorkQueue
 
 LEASE_S: Final = 30.0
 
 
-def open_queue(address: QueueAddress, consumer: str, *, lease_s: float = LEASE_S) -> WorkQueue:
+def open_queue(
+    address: QueueAddress, consumer: str, *, lease_s: float = LEASE_S, fence: QueueAddress | None = None
+) -> WorkQueue:
     """Return the queue at `address`; `aclose` ends it.
 
     Args:
         address: Where it is.
         consumer: The name of whoever takes from it, unlike any other's.
         lease_s: Seconds after which a delivery that was not extended goes to another; RabbitMQ's are its own.
+        fence: A Redis that remembers rows for a broker that does not; Redis itself needs none.
 
     Raises:
         UsageError: The broker's library is not installed.
     """
+    queue = _with_its_library(address, lambda: _opened(address, consumer, lease_s))
+    if fence is None or address.extra == "redis":
+        return queue
+    return _with_its_library(fence, lambda: _fenced(queue, fence, address))
+
+
+def _with_its_library(address: QueueAddress, opened: Callable[[], WorkQueue]) -> WorkQueue:
     try:
-        return _opened(address, consumer, lease_s)
+        return opened()
     except ImportError as error:
-        extra = "rabbitmq" if address.scheme in AMQP else "redis"
         raise UsageError(
-            f"{address.scheme}:// needs a library that is not installed: pip install 'bulk-unverify[{extra}]'."
+            f"{address.scheme}:// needs a library that is not installed:"
+            f" pip install 'bulk-unverify[{address.extra}]'."
         ) from error
 
 
@@ -46,11 +57,26 @@ def open_fleet_store(address: QueueAddress, tenant: str) -> FleetStore:
     return RedisFleetStore.connect(address, tenant)
 
 
+def _fenced(queue: WorkQueue, fence: QueueAddress, address: QueueAddress) -> WorkQueue:
+    from worker.brokers.fenced import FencedWorkQueue  # noqa: PLC0415 - see above
+    from worker.brokers.redis_fence import RedisFence  # noqa: PLC0415 - see above
+
+    return FencedWorkQueue(queue, RedisFence(fence, address))
+
+
 def _opened(address: QueueAddress, consumer: str, lease_s: float) -> WorkQueue:
-    if address.scheme in AMQP:
+    if address.extra == "rabbitmq":
         from worker.brokers.rabbitmq import rabbit_work_queue  # noqa: PLC0415 - see above
 
         return rabbit_work_queue(address, consumer)
+    if address.extra == "nats":
+        from worker.brokers.nats_jetstream import nats_work_queue  # noqa: PLC0415 - see above
+
+        return nats_work_queue(address, lease_s=lease_s)
+    if address.extra == "sqs":
+        from worker.brokers.sqs import sqs_work_queue  # noqa: PLC0415 - see above
+
+        return sqs_work_queue(address, lease_s=lease_s)
     from worker.brokers.redis_streams import RedisWorkQueue  # noqa: PLC0415 - see above
 
     return RedisWorkQueue.connect(address, consumer, lease_s=lease_s)

@@ -65,6 +65,10 @@ class RedisQueue:
         clock: Monotonic seconds.
     """
 
+    extends = True
+    most_bytes = 512 * 1024 * 1024
+    """The server's `proto-max-bulk-len` unless configured."""
+
     def __init__(
         self,
         client: redis.Redis,

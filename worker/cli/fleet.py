@@ -20,7 +20,8 @@ _Queue = Annotated[
     str | None,
     typer.Option(
         "--queue",
-        help=f"redis://HOST/0?stream=NAME or amqp://HOST/NAME; otherwise {given.QUEUE}, which may hold a password.",
+        help="redis://HOST/0?stream=NAME, amqp://HOST/NAME, nats://HOST/NAME or sqs://REGION/NAME; otherwise"
+        f" {given.QUEUE}, which may hold a password.",
     ),
 ]
 
@@ -125,6 +126,14 @@ def work(
             "--require-signature", help="File of the key; messages it did not sign are dead letters."
         ),
     ] = None,
+    fence: Annotated[
+        str | None,
+        typer.Option(
+            "--fence",
+            help="A Redis that remembers rows where the queue's broker does not: redis://HOST/0; otherwise"
+            f" {given.FENCE}, which may hold a password.",
+        ),
+    ] = None,
     results: Annotated[
         Results,
         typer.Option(
@@ -169,6 +178,7 @@ def work(
         runs if results is Results.LEDGER else None,
         None if listen is None else ListenAddress.parse(listen),
         open_tracing(show.say),
+        given.fence(fence),
     )
     told = asyncio.run(stand(request))
     if told["not_recorded"]:

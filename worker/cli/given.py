@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from worker.intake import InputOptions
 
 QUEUE: Final = "BULK_UNVERIFY_QUEUE"
+FENCE: Final = "BULK_UNVERIFY_FENCE"
 
 
 def input_options(reading: flags.Reading) -> InputOptions:
@@ -85,6 +86,31 @@ def address(given: str | None, flag: str = "--queue") -> QueueAddress:
         raise UsageError(
             f"{flag} holds a password, which everybody can see: set {QUEUE} to that URL instead"
             f"{' and give --via queue' if flag == '--via' else ''}."
+        )
+    return found
+
+
+def fence(given: str | None) -> QueueAddress | None:
+    """Return the Redis that remembers rows, or None.
+
+    Raises:
+        UsageError: It is none, or it holds a password and was given as an argument.
+    """
+    from worker.brokers import QueueAddress
+    from worker.errors import UsageError
+
+    named = os.environ.get(FENCE, "") if given is None else given
+    if not named:
+        return None
+    if not named.startswith(("redis://", "rediss://")):
+        raise UsageError("--fence is the URL of a Redis: redis://HOST/0, or rediss://.")
+    try:
+        found = QueueAddress.parse(named)
+    except UsageError as error:
+        raise UsageError(str(error).replace("--queue", "--fence")) from None
+    if given is not None and found.has_password:
+        raise UsageError(
+            f"--fence holds a password, which everybody can see: set {FENCE} to that URL instead."
         )
     return found
 

@@ -212,7 +212,9 @@ async def _readable(
             decode_found(delivery.body)
         except UnreadableError as error:
             log.warning("unreadable_result", message=delivery.name, error=str(error))
-            await queue.dead.publish([dead_letter(delivery, f"a result that tells no outcome: {error}")])
+            await queue.dead.publish(
+                [dead_letter(delivery, f"a result that tells no outcome: {error}", queue.most_bytes)]
+            )
         else:
             good.append(delivery)
     return good

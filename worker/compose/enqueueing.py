@@ -15,7 +15,7 @@ from worker.compose.operations import find_operation
 from worker.errors import InputError
 from worker.intake import InputOptions, as_file, open_table
 from worker.model import InputRow
-from worker.queueing import Heading, ParsedRow, compose, fit_reason
+from worker.queueing import Heading, Packing, ParsedRow, fit_reason, pack
 
 _MESSAGES_AT_ONCE: Final = 64
 _FIRST_INVALID: Final = 5
@@ -30,7 +30,7 @@ class EnqueueRequest:
         input_path: The file, or `-` for standard input.
         input_options: How to read it.
         address: The queue.
-        rows_per_message: Rows in one message.
+        rows_per_message: Rows in one message, at most: fewer where the broker takes no message that large.
         tenant: Whose users they are; None lets any worker take them.
         operation: What is to be done; None leaves it to the workers.
         again: Whether the rows are to be called although they were published before.
@@ -95,7 +95,7 @@ async def enqueue(request: EnqueueRequest) -> Receipt:
         name = f"enqueue-{secrets.token_hex(4)}"
         async with contextlib.aclosing(open_queue(request.address, name)) as queue:
             with open_table(path, request.input_options) as table:
-                messages = _messages(request, receipt, table.rows())
+                messages = _messages(request, receipt, table.rows(), queue.most_bytes)
                 while bodies := list(itertools.islice(messages, _MESSAGES_AT_ONCE)):
                     await queue.publish(bodies)
                     receipt.messages += len(bodies)
@@ -117,7 +117,9 @@ def _count(receipt: Receipt, row: InputRow) -> None:
         receipt.first_invalid.append((row.number, row.line, row.error_message))
 
 
-def _messages(request: EnqueueRequest, receipt: Receipt, rows: Iterator[InputRow]) -> Iterator[bytes]:
+def _messages(
+    request: EnqueueRequest, receipt: Receipt, rows: Iterator[InputRow], most_bytes: int
+) -> Iterator[bytes]:
     heading = Heading(
         receipt.batch_id,
         receipt.rows,
@@ -125,9 +127,10 @@ def _messages(request: EnqueueRequest, receipt: Receipt, rows: Iterator[InputRow
         request.tenant or "",
         request.operation or "",
     )
-    good = (row for row in rows if not row.error_code)
-    while block := list(itertools.islice(good, request.rows_per_message)):
-        numbered = [
-            ParsedRow(index=row.number, user_id=row.user_id, identifier_id=row.identifier_id) for row in block
-        ]
-        yield compose(numbered, heading, key=request.signing_key)
+    good = (
+        ParsedRow(index=row.number, user_id=row.user_id, identifier_id=row.identifier_id)
+        for row in rows
+        if not row.error_code
+    )
+    packing = Packing(rows_each=request.rows_per_message, most_bytes=most_bytes, key=request.signing_key)
+    return pack(good, heading, packing)

@@ -18,6 +18,7 @@ import structlog
 from worker import logs
 from worker.brokers import QueueAddress, open_queue
 from worker.compose.account import Account
+from worker.compose.ahead import rows_ahead
 from worker.compose.assembly import make_pipeline, make_transport
 from worker.compose.collecting import CollectedLedgers
 from worker.compose.operations import find_operation
@@ -38,10 +39,6 @@ from worker.transport import AiohttpTransport, prime_malloc
 from worker.web import ListenAddress, MeteredPacer, MeteredTransport, listening
 
 _LOOK_S: Final = 1.0
-_AHEAD_S: Final = 2.0
-"""Rows at hand last about this long: what more a worker took, the others would wait for."""
-_LEAST_ROWS: Final = 64
-_MOST_ROWS: Final = 4096
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -63,6 +60,7 @@ class WorkRequest:
         keep_in: The folder of runs whose ledgers keep the outcomes; None for the queue of results.
         listen: Where it is seen from outside, or None.
         tracing: Makes spans of its calls, or None.
+        fence: A Redis that remembers rows for a broker that does not; None for none.
     """
 
     address: QueueAddress
@@ -79,6 +77,7 @@ class WorkRequest:
     keep_in: Path | None
     listen: ListenAddress | None
     tracing: Tracing | None
+    fence: QueueAddress | None
 
 
 async def work(request: WorkRequest) -> dict[str, object]:
@@ -92,7 +91,7 @@ async def work(request: WorkRequest) -> dict[str, object]:
     prime_malloc()
     key = request.load_key()
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
-    queue = open_queue(request.address, name, lease_s=request.lease_s)
+    queue = open_queue(request.address, name, lease_s=request.lease_s, fence=request.fence)
     worker = _Worker(request, queue, name)
     async with contextlib.AsyncExitStack() as opened:
         if request.listen is not None:
@@ -237,11 +236,12 @@ class _Worker:
     ) -> Desk:
         steering = self._request.steering
         per_s = steering.rate.share(self._request.sharing.parts).ceiling_per_s
-        ahead = _MOST_ROWS if per_s is None else int(per_s * _AHEAD_S)
+        ahead = rows_ahead(self._queue, per_s, steering.concurrency)
         terms = Terms(
             finder=Finder(self._name, self._request.tenant.name, self._request.operation),
             until_empty=self._request.until_empty,
-            most_rows=min(max(ahead, steering.concurrency * 2, _LEAST_ROWS), _MOST_ROWS),
+            most_rows=ahead.at_hand,
+            rows_each=ahead.in_a_message,
             most_claims=1 if probing else None,
             key=self._request.signing_key,
         )

@@ -15,6 +15,7 @@ from worker.queueing.findings import (
     result_of,
 )
 from worker.queueing.messages import MOST_ROWS, Heading, ParsedRow, compose, fit_reason, parse, schema
+from worker.queueing.parts import Packing, pack
 from worker.queueing.patience import Patience
 from worker.queueing.settler import Keeper
 
@@ -30,6 +31,7 @@ __all__ = [
     "HourlyCap",
     "Keeper",
     "OwnRowCount",
+    "Packing",
     "ParsedRow",
     "Patience",
     "Terms",
@@ -39,6 +41,7 @@ __all__ = [
     "decode_found",
     "decode_letter",
     "fit_reason",
+    "pack",
     "parse",
     "result_of",
     "schema",

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from worker.model import Row
-from worker.queueing.messages import Heading, ParsedRow, compose
+from worker.queueing.messages import Heading, ParsedRow
+from worker.queueing.parts import Packing, pack
 
 _ROUND: Final = re.compile("[0-9]{1,6}")
 
@@ -70,8 +71,8 @@ class Assignment:
         """The name of what the session publishes for the first time."""
         return RowsName(f"{self.name}.{self.session}", 0)
 
-    def messages(self, rows: Sequence[Row], name: RowsName) -> list[bytes]:
-        """Return the messages that ask for `rows`."""
+    def messages(self, rows: Sequence[Row], name: RowsName, most_bytes: int) -> list[bytes]:
+        """Return the messages that ask for `rows`, for a broker that takes so many bytes in each."""
         heading = Heading(
             batch_id=str(name),
             reason=self.reason,
@@ -80,6 +81,5 @@ class Assignment:
             reply_to=self.name,
         )
         parsed = [ParsedRow(row.number, row.user_id, row.identifier_id) for row in rows]
-        size = self.rows_per_message
-        blocks = (parsed[start : start + size] for start in range(0, len(parsed), size))
-        return [compose(block, heading, key=self.key) for block in blocks]
+        packing = Packing(rows_each=self.rows_per_message, most_bytes=most_bytes, key=self.key)
+        return list(pack(parsed, heading, packing))

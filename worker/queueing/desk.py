@@ -28,7 +28,7 @@ from worker.queueing.settler import Keeper, Settler
 from worker.queueing.taken import Taken
 
 _NO_ROOM_S: Final = 0.02
-_WAIT_S: Final = 0.5
+_WAIT_S: Final = 1.0
 _EXTENSIONS: Final = 3
 """How often a lease is extended within itself."""
 
@@ -43,6 +43,7 @@ class Terms:
         most_rows: Rows to have at hand, in the calls and before them, at most.
         most_claims: Rows to hand out, after which the source is exhausted; None for no bound.
         key: Only messages signed with it count; None takes all.
+        rows_each: A message of more rows is published anew in parts; None takes it as it is.
         grace_s: Seconds that a lost broker has to come back once the desk closes.
     """
 
@@ -51,6 +52,7 @@ class Terms:
     most_rows: int
     most_claims: int | None = None
     key: bytes | None = None
+    rows_each: int | None = None
     grace_s: float = 10.0
 
 
@@ -99,7 +101,10 @@ class Desk:
         """Names of rows whose outcomes are not recorded yet."""
         self._doubted: list[Result] = []
         self._believed = False
-        self._reader = Reader(queue, terms.finder, terms.key, self._patience, log, keeper, cap)
+        self._reader = Reader(
+            queue, terms.finder, terms.key, self._patience, log, keeper, cap, terms.rows_each
+        )
+        self._rows_each = 1  # in a message, as the last ones had
         self._settler = Settler(queue, self._patience, log, clock, self._forget, on_record, keeper)
 
     @property
@@ -179,7 +184,8 @@ class Desk:
             self._patience.back()
 
     async def _receive(self, limit: int) -> None:
-        if deliveries := await self._queue.receive(limit, _WAIT_S):
+        messages = max(1, limit // self._rows_each)
+        if deliveries := await self._queue.receive(messages, _WAIT_S):
             await self._open(deliveries)
             return
         self._believe()
@@ -191,13 +197,27 @@ class Desk:
     async def _open(self, deliveries: Sequence[Delivery]) -> None:
         # What has come before is ours already.
         new = [delivery for delivery in deliveries if delivery.name not in self._taken]
-        for read in await self._reader.read(new):
+        reads = await self._reader.read(new)
+        if reads:
+            self._rows_each = max(1, *(len(read.parsed.rows) for read in reads))
+        beyond: list[Delivery] = []
+        for read in reads:
             taken = Taken(read.delivery, read.parsed)
             rows = self._fresh(read, taken)
-            if self._cap is None or not rows or await self._cap.admits(len(rows)):
+            if await self._has_room_for(rows):
                 self._take(read, taken, rows)
             else:
-                await self._settler.give_back([read.delivery])
+                beyond.append(read.delivery)
+        if beyond:
+            await self._settler.give_back(beyond)
+
+    async def _has_room_for(self, rows: Sequence[ParsedRow]) -> bool:
+        """Return whether rows may be taken up: messages may be larger than those before, or the hour be full."""
+        if not rows:
+            return True
+        if self._ready and len(self._places) + len(rows) > self._terms.most_rows:
+            return False
+        return self._cap is None or await self._cap.admits(len(rows))
 
     def _fresh(self, read: Read, taken: Taken) -> list[ParsedRow]:
         """Return the rows of a message, but for what is done, or in hand by another copy of it."""

@@ -186,7 +186,7 @@ class Dispatcher:
 
     async def _send(self, rows: Sequence[Row], name: RowsName) -> None:
         """Publish rows; what the broker does not take before a stop's grace has ended is found missing later."""
-        bodies = self._assignment.messages(rows, name)
+        bodies = self._assignment.messages(rows, name, self._queue.most_bytes)
         try:
             await self._patience.persist(lambda: self._queue.publish(bodies))
         except BrokerError as error:
@@ -215,7 +215,9 @@ class Dispatcher:
                 self._heed(delivery)
             except UnreadableError as error:
                 self._log.warning("unreadable_result", message=delivery.name, error=str(error))
-                await self._bury(dead_letter(delivery, f"a result that tells no outcome: {error}"))
+                await self._bury(
+                    dead_letter(delivery, f"a result that tells no outcome: {error}", self._queue.most_bytes)
+                )
         self._heard_at = self._alive_at = self._clock()
         self._weigh_room()
         await self._ledger.flush()

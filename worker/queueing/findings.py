@@ -69,7 +69,7 @@ class DeadLetter(msgspec.Struct, frozen=True, gc=False):
         reason: Why.
         message: Its name at the broker.
         body: What the producer sent, as text.
-        whole: Whether that is all of it; else it was too large, or no UTF-8, and can never be worked on.
+        whole: Whether that is all of it; else it was too large, or no UTF-8, and cannot be sent again.
         times: How often it was delivered.
         buried_at: Epoch seconds.
     """
@@ -164,8 +164,13 @@ def result_of(found: FoundRow, row: Row) -> Result:
     return Result(known, verdict, requests, found.sent, found.started_at, found.finished_at)
 
 
-def dead_letter(delivery: Delivery, reason: str) -> bytes:
-    """Return the letter that tells of a message that nobody can work on."""
-    body = delivery.body[:MOST_BYTES].decode("utf-8", "replace")
-    whole = body.encode() == delivery.body
-    return _encode(DeadLetter(reason, delivery.name, body, delivery.times, time.time(), whole))
+def dead_letter(delivery: Delivery, reason: str, most_bytes: int) -> bytes:
+    """Return the letter that tells of a message that nobody can work on, as much as `most_bytes` hold."""
+    kept = min(len(delivery.body), MOST_BYTES)
+    while True:
+        body = delivery.body[:kept].decode("utf-8", "replace")
+        whole = body.encode() == delivery.body
+        letter = _encode(DeadLetter(reason, delivery.name, body, delivery.times, time.time(), whole))
+        if len(letter) <= most_bytes:
+            return letter
+        kept //= 2

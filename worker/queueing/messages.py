@@ -165,12 +165,15 @@ def parse(body: bytes, *, key: bytes | None = None, tenant: str = "", operation:
     return Parsed(_heading(message), rows, message.traceparent)
 
 
-def compose(rows: Sequence[ParsedRow], heading: Heading, *, key: bytes | None = None) -> bytes:
+def compose(
+    rows: Sequence[ParsedRow], heading: Heading, *, key: bytes | None = None, traceparent: str = ""
+) -> bytes:
     """Return the message that asks for `rows`; signed where there is a key."""
     message = BatchMessage(
         rows=[
             MessageRow(user_id=row.user_id, identifier_id=row.identifier_id, row=row.index) for row in rows
         ],
+        traceparent=traceparent,
         **dataclasses.asdict(heading),
     )
     if key is not None:

@@ -14,6 +14,7 @@ from worker.ports import WorkQueue
 from worker.queueing.cap import HourlyCap
 from worker.queueing.findings import Finder, dead_letter
 from worker.queueing.messages import Parsed, PoisonError, parse
+from worker.queueing.parts import Packing, split
 from worker.queueing.patience import Patience
 from worker.queueing.settler import Keeper
 from worker.queueing.taken import batch_of, is_fenced
@@ -37,7 +38,7 @@ class Read(NamedTuple):
 
 
 class Reader:
-    """Takes messages apart; those that nobody can work on go to the dead letters.
+    """Takes messages apart; those that nobody can work on go to the dead letters, the large ones back in parts.
 
     Args:
         queue: The work and its dead letters.
@@ -47,6 +48,7 @@ class Reader:
         log: Where it says what it did.
         keeper: Who keeps the outcomes; None for the queue of results.
         cap: How many rows an hour may have; None for no bound.
+        rows_each: A message of more rows would outlast its lease: it is published anew in parts. None for no bound.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Reader:
         log: structlog.typing.FilteringBoundLogger,
         keeper: Keeper | None,
         cap: HourlyCap | None,
+        rows_each: int | None,
     ) -> None:
         self._queue = queue
         self._finder = finder
@@ -66,11 +69,12 @@ class Reader:
         self._log = log
         self._keeper = keeper
         self._cap = cap
+        self._rows_each = rows_each
         self.buried = 0
         """Messages that went to the dead letters."""
 
     async def read(self, deliveries: Sequence[Delivery]) -> list[Read]:
-        """Return what `deliveries` ask for, but for the poison.
+        """Return what `deliveries` ask for, but for the poison and for what comes again in parts.
 
         Raises:
             BrokerError: The broker was lost, and the patience has ended.
@@ -102,10 +106,12 @@ class Reader:
             reason = f"it was delivered {delivery.times} times, and no worker finished it"
         else:
             try:
-                return self._parse(delivery.body)
+                parsed = self._parse(delivery.body)
             except PoisonError as error:
                 reason = str(error)
-        letter = dead_letter(delivery, reason)
+            else:
+                return parsed if await self._is_whole(delivery, parsed) else None
+        letter = dead_letter(delivery, reason, self._queue.most_bytes)
         await self._patience.persist(lambda: self._queue.bury(delivery, letter))
         self.buried += 1
         self._log.warning("buried", message=delivery.name, reason=reason)
@@ -117,3 +123,17 @@ class Reader:
         if self._cap is not None:
             self._cap.check(len(read.rows))
         return read
+
+    async def _is_whole(self, delivery: Delivery, parsed: Parsed) -> bool:
+        """Return whether a message can be worked on as it is; if not, it was published anew in parts.
+
+        A worker that is killed before it removes the message leaves its rows twice, under the same names.
+        """
+        if self._rows_each is None or len(parsed.rows) <= self._rows_each:
+            return True
+        packing = Packing(rows_each=self._rows_each, most_bytes=self._queue.most_bytes, key=self._key)
+        parts = split(delivery, parsed, packing)
+        await self._patience.persist(lambda: self._queue.publish(parts))
+        await self._patience.persist(lambda: self._queue.acknowledge([delivery]))
+        self._log.info("split", message=delivery.name, rows=len(parsed.rows), parts=len(parts))
+        return False

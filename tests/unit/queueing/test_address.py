@@ -60,7 +60,12 @@ def test_what_is_no_queue_is_refused_and_nothing_of_a_login_is_shown(url: str) -
 
 @pytest.mark.parametrize(
     ("url", "module", "extra"),
-    [("amqp://host/work", "rabbitmq", "rabbitmq"), ("rediss://host", "redis_streams", "redis")],
+    [
+        ("amqp://host/work", "rabbitmq", "rabbitmq"),
+        ("rediss://host", "redis_streams", "redis"),
+        ("tls://host", "nats_jetstream", "nats"),
+        ("sqs://eu-west-1", "sqs", "sqs"),
+    ],
 )
 def test_a_library_that_is_missing_is_named_by_what_installs_it(
     url: str, module: str, extra: str, monkeypatch: pytest.MonkeyPatch
@@ -68,3 +73,65 @@ def test_a_library_that_is_missing_is_named_by_what_installs_it(
     monkeypatch.setitem(sys.modules, f"worker.brokers.{module}", None)
     with pytest.raises(UsageError, match=rf"bulk-unverify\[{extra}\]"):
         open_queue(QueueAddress.parse(url), "test")
+
+
+@pytest.mark.parametrize(
+    ("url", "server", "name"),
+    [
+        ("nats://broker:4222/work", "nats://broker:4222", "work"),
+        ("nats://broker", "nats://broker", "bulk-unverify"),
+        ("tls://me:secret@broker/work_1", "tls://me:secret@broker", "work_1"),
+        ("sqs://eu-west-1/work", "sqs://eu-west-1", "work"),
+        ("sqs://us-gov-east-1", "sqs://us-gov-east-1", "bulk-unverify"),
+        (
+            "sqs://127.0.0.1:9324/work?region=eu-west-1&insecure=1",
+            "sqs://127.0.0.1:9324?region=eu-west-1&insecure=1",
+            "work",
+        ),
+    ],
+)
+def test_nats_and_sqs_name_the_queue_by_the_path(url: str, server: str, name: str) -> None:
+    address = QueueAddress.parse(url)
+    assert (address.server, address.name) == (server, name)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(
+            "nats://broker/a.b",
+            "nats://broker/a/b",
+            "nats://broker/*",
+            "nats://broker/a?stream=b",
+            "nats:///a",
+        ),
+        *(f"nats://broker/{'a' * 81}", f"sqs://eu-west-1/{'a' * 41}", "sqs://eu-west-1/a.fifo"),
+        *("sqs://broker/a", "sqs://broker:9324/a", "sqs://eu-west-1/a?insecure=1", "sqs:///a"),
+        "sqs://broker/a?region=eu-west-1&insecure=no",
+        "sqs://AKIA:hunter22@eu-west-1/a",
+        "sqs://eu-west-1/a?secret=hunter22",
+    ],
+)
+def test_what_nats_and_sqs_do_not_take_is_refused(url: str) -> None:
+    with pytest.raises(UsageError, match=r"^--queue") as refused:
+        QueueAddress.parse(url)
+    assert "hunter22" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "holds"),
+    [
+        ("nats://broker/a", False),
+        ("nats://me:secret@broker/a", True),
+        ("tls://token@broker/a", True),
+        ("redis://me@broker/0", False),
+        ("redis://:secret@broker/0", True),
+        ("sqs://eu-west-1/a", False),
+    ],
+)
+def test_a_secret_is_known_and_not_shown(url: str, holds: bool) -> None:
+    address = QueueAddress.parse(url)
+    assert address.has_password is holds
+    for shown in (str(address), repr(address)):
+        assert "secret" not in shown
+        assert "token" not in shown

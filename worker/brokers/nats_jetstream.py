@@ -1,0 +1,259 @@
+"""NATS JetStream: a work-queue stream for each queue, and one durable pull consumer that all workers share.
+
+Field notes: the consumer delivers from the first message; leases are the consumer's `ack_wait`, so all workers of a
+queue have to be given the same (the one that came last decides).
+
+JetStream takes an answer from whoever once had the message. This adapter sends none for a lease that has lapsed by
+its own clock; it cannot help it when it is stopped between that look and the sending. Then it may remove what
+another works on, whose results are confirmed as its own are. Results are recorded more than once whenever two workers
+did the same rows: whoever collects them takes the first. Needs nats-server 2.10.
+
+Streams that exist are used as they are: who wants replicas makes `NAME`, `NAME-results` and `NAME-dead` beforehand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import time
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error, MaxPayloadError, NoRespondersError
+from nats.js import JetStreamContext
+from nats.js.api import ConsumerConfig, RetentionPolicy, StorageType
+from nats.js.errors import APIError, NoStreamResponseError, NotFoundError, ServiceUnavailableError
+
+from worker.brokers.address import QueueAddress
+from worker.brokers.composed import ComposedWorkQueue
+from worker.brokers.leases import Lease, Leases
+from worker.brokers.nats_line import TIMEOUT_S, NatsLine
+from worker.errors import BrokerError, UsageError
+from worker.model import Delivery, Depth
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_CONSUMER: Final = "bulk-unverify"
+_UNLIMITED: Final = -1
+_MOST_BYTES: Final = 1024 * 1024 - 1024
+"""A server's `max_payload` is 1 MiB unless configured; headers count."""
+_REST_S: Final = 0.01
+_GONE: Final = (NotFoundError, NoRespondersError, NoStreamResponseError, ServiceUnavailableError)
+"""What JetStream answers, or nobody does, when there is no such stream or consumer any more."""
+_ACKNOWLEDGE: Final = b"+ACK"
+_EXTEND: Final = b"+WPI"
+_NAME: Final = "Bulk-Unverify-Name"
+"""Header: the name of a message that was given back."""
+_TRIES: Final = "Bulk-Unverify-Tries"
+"""Header: how often it had been delivered in vain by then."""
+_SERVERS_OWN: Final = "Nats-"
+"""Headers that begin so tell the server something, which is not to be told again."""
+
+
+def _answered(
+    function: Callable[Concatenate[NatsQueue, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[NatsQueue, P], Coroutine[Any, Any, R]]:
+    """Turn what NATS raises into a sentence."""
+
+    @functools.wraps(function)
+    async def wrapped(queue: NatsQueue, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            async with queue.line.patience():
+                return await function(queue, *args, **kwargs)
+        except MaxPayloadError:
+            raise UsageError(
+                "A message is larger than the NATS server takes: put fewer rows into each, or raise its max_payload."
+            ) from None
+        except (Error, OSError) as error:
+            if isinstance(error, _GONE):
+                await queue.forget()
+            raise BrokerError(f"NATS cannot be used ({_said(error)}).") from None
+
+    return wrapped
+
+
+def _said(error: Exception) -> str:
+    """Return what the server said, or what kind of error it is: other texts may hold what was sent."""
+    if isinstance(error, APIError) and error.description:
+        return error.description
+    return str(error).removeprefix("nats: ") if type(error) is Error else type(error).__name__
+
+
+class NatsQueue:
+    """A stream with its consumer. Implements `worker.ports.Queue`.
+
+    JetStream counts what is given back as one more try, so giving back is done by publishing anew.
+
+    Args:
+        line: The connection; the queue does not close it.
+        name: Name of the stream, and of the subject that is published to.
+        lease_s: Seconds after which a delivery that was not extended goes to another worker.
+        clock: Monotonic seconds.
+    """
+
+    extends = True
+    most_bytes = _MOST_BYTES
+
+    def __init__(
+        self, line: NatsLine, name: str, *, lease_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.line = line
+        self.name = name
+        self.lease_s = lease_s
+        self._leases = Leases(lease_s, clock)
+        self._js: JetStreamContext | None = None
+        self._joined: Client | None = None
+        self._subscription: JetStreamContext.PullSubscription | None = None
+
+    @_answered
+    async def publish(self, bodies: Sequence[bytes]) -> None:
+        """Publish messages in their order; those of one call are confirmed together."""
+        await self._send((body, {}) for body in bodies)
+
+    @_answered
+    async def receive(self, limit: int, wait_s: float) -> Sequence[Delivery]:
+        """Take up to `limit` messages: the first one whenever it comes, with it those that are there already."""
+        subscription = await self._subscribe()
+        messages: list[Msg] = []
+        now = self._leases.now()
+        with contextlib.suppress(TimeoutError):
+            messages += await subscription.fetch(1, self._leases.shortened(min(wait_s, TIMEOUT_S)))
+            if limit > 1:
+                messages += await subscription.fetch(limit - 1, _REST_S)
+        return [self._delivery(message, now) for message in messages]
+
+    @_answered
+    async def extend(self, deliveries: Sequence[Delivery]) -> None:
+        """Begin leases anew."""
+        leases, now = self._leases.ours(deliveries), self._leases.now()
+        await self._answer(leases, _EXTEND)
+        self._leases.renew(leases, now)
+
+    @_answered
+    async def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
+        """Remove messages for good.
+
+        JetStream is silent to a delivery that it does not know, as it was killed before that was written down. Such
+        a message is delivered again.
+        """
+        await self._join()
+        leases = self._leases.ours(deliveries)
+        with contextlib.suppress(TimeoutError):
+            await self._answer(leases, _ACKNOWLEDGE)
+        self._leases.let_go(leases)
+
+    @_answered
+    async def give_back(self, deliveries: Sequence[Delivery]) -> None:
+        """Let others have deliveries at once: publishes each anew, at the stream's end, and removes the old one.
+
+        A worker that is killed in between leaves the message twice, under one name.
+        """
+        given = [each for each in deliveries if self._leases.ours([each])]
+        await self._send((each.body, _again(each)) for each in given)
+        await self.acknowledge(given)
+
+    @_answered
+    async def depth(self) -> Depth:
+        """Return how much the stream holds; what has lapsed counts as taken until somebody takes it."""
+        js = await self._join()
+        try:
+            consumer = await js.consumer_info(self.name, _CONSUMER)
+        except NotFoundError:  # nobody has taken anything yet
+            return Depth((await js.stream_info(self.name)).state.messages, 0)
+        return Depth(consumer.num_pending or 0, consumer.num_ack_pending or 0)
+
+    @_answered
+    async def remove(self) -> None:
+        """Remove the stream for good, with what it holds."""
+        js = (await self.line.client()).jetstream(timeout=TIMEOUT_S)
+        with contextlib.suppress(NotFoundError):
+            await js.delete_stream(self.name)
+        await self.forget()
+
+    async def forget(self) -> None:
+        """Make stream and consumer anew before they are used again."""
+        self._joined = None
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Do no more than end the subscription: the connection belongs to whoever made it."""
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            with contextlib.suppress(Error):
+                await subscription.unsubscribe()
+
+    async def _join(self) -> JetStreamContext:
+        """Return JetStream, where the stream exists by now."""
+        client = await self.line.client()
+        if self._js is None or client is not self._joined:
+            js = client.jetstream(timeout=TIMEOUT_S)
+            try:
+                await js.stream_info(self.name)
+            except NotFoundError:
+                await js.add_stream(
+                    name=self.name,
+                    subjects=[self.name],
+                    retention=RetentionPolicy.WORK_QUEUE,
+                    storage=StorageType.FILE,
+                )
+            self._js, self._joined, self._subscription = js, client, None
+        return self._js
+
+    async def _subscribe(self) -> JetStreamContext.PullSubscription:
+        js = await self._join()
+        if self._subscription is None:
+            consumer = ConsumerConfig(
+                name=_CONSUMER, durable_name=_CONSUMER, ack_wait=self.lease_s, max_ack_pending=_UNLIMITED
+            )
+            await js.add_consumer(self.name, consumer)
+            self._subscription = await js.pull_subscribe_bind(_CONSUMER, self.name)
+        return self._subscription
+
+    async def _send(self, messages: Iterable[tuple[bytes, dict[str, str]]]) -> None:
+        js = await self._join()
+        sent = [
+            await js.publish_async(self.name, body, stream=self.name, headers=dict(headers))
+            for body, headers in messages
+        ]
+        await asyncio.gather(*sent)
+
+    async def _answer(self, leases: Sequence[Lease], word: bytes) -> None:
+        """Answer deliveries; JetStream takes answers in their order, so that it has all once it confirms the last."""
+        if leases:
+            client = await self.line.client()
+            for lease in leases[:-1]:
+                await client.publish(lease.receipt, word)
+            await client.request(leases[-1].receipt, word, timeout=TIMEOUT_S)
+
+    def _delivery(self, message: Msg, now: float) -> Delivery:
+        headers, known = message.headers or {}, message.metadata
+        # When the message was stored, and its number: a stream that is made anew begins again at 1.
+        name = headers.get(_NAME) or f"{known.timestamp.timestamp():.6f}-{known.sequence.stream}"
+        tries = headers.get(_TRIES, "")
+        times = known.num_delivered + (int(tries) if tries.isdecimal() else 0)
+        kept = {word: text for word, text in headers.items() if not word.startswith(_SERVERS_OWN)}
+        return Delivery(name, message.data, times, self._leases.take(name, message.reply, now, kept))
+
+
+def _again(delivery: Delivery) -> dict[str, str]:
+    """Return the headers of a copy: what it had, its name, and its tries but for this one."""
+    lease = delivery.receipt
+    assert isinstance(lease, Lease)
+    return {**lease.kept, _NAME: delivery.name, _TRIES: str(delivery.times - 1)}
+
+
+def nats_work_queue(address: QueueAddress, *, lease_s: float) -> ComposedWorkQueue:
+    """Return the work queue at `address`; nothing is connected before the first use."""
+    line = NatsLine(address.server)
+
+    def queue(suffix: str) -> NatsQueue:
+        return NatsQueue(line, f"{address.name}{suffix}", lease_s=lease_s)
+
+    def results(reply_to: str) -> NatsQueue:
+        return queue(f"-results-{reply_to}" if reply_to else "-results")
+
+    return ComposedWorkQueue(queue(""), results, queue("-dead"), line.aclose)

@@ -1,0 +1,47 @@
+"""How much of a queue a worker takes: enough to be busy, and no more than it finishes while it is its own."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final
+
+from worker.ports import Queue
+
+_AHEAD_S: Final = 2.0
+"""Rows at hand last about this long: what more a worker took, the others would wait for."""
+_LEAST_ROWS: Final = 64
+_MOST_ROWS: Final = 4096
+_PART_OF_LEASE: Final = 0.5
+_SLOWEST_PER_S: Final = 1.0
+"""What a rate that is not told is taken for, where leases cannot be extended."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ahead:
+    """What a worker takes.
+
+    Attributes:
+        at_hand: Rows in the calls and before them, at most.
+        in_a_message: Rows of one message that can be finished in time; None for any.
+    """
+
+    at_hand: int
+    in_a_message: int | None
+
+
+def rows_ahead(queue: Queue, per_s: float | None, concurrency: int) -> Ahead:
+    """Return what to take from `queue` at a rate.
+
+    Where leases cannot be extended, that is what is finished in half of one, row by row.
+
+    Args:
+        queue: Where it is taken from.
+        per_s: The rate of this worker, or None if nobody knows.
+        concurrency: Calls in flight.
+    """
+    paced = _MOST_ROWS if per_s is None else int(per_s * _AHEAD_S)
+    at_hand = min(max(paced, concurrency * 2, _LEAST_ROWS), _MOST_ROWS)
+    if queue.extends:
+        return Ahead(at_hand, None)
+    in_time = max(1, int((per_s or _SLOWEST_PER_S) * queue.lease_s * _PART_OF_LEASE))
+    return Ahead(min(at_hand, in_time), None if per_s is None else in_time)
