@@ -116,6 +116,12 @@ async def _ignore(_: Exception) -> None:
 
 
 async def _close(client: Client) -> None:
+    """Close a connection, and leave it behind if that hangs: the library may lose a cancellation as it closes."""
+    closing = asyncio.create_task(_closed(client))
+    await asyncio.wait([closing], timeout=_CLOSE_S)
+    closing.cancel()
+
+
+async def _closed(client: Client) -> None:
     with contextlib.suppress(Error, OSError):
-        async with asyncio.timeout(_CLOSE_S):  # it waits for the other side, and `drain` has hung once
-            await client.close()
+        await client.close()

@@ -12,10 +12,11 @@ from worker.errors import BrokerError
 from worker.model import Depth, Outcome
 from worker.pacing import PaceStatus
 from worker.ports import Queue
-from worker.queueing import Desk
+from worker.queueing import Desk, is_set_within
 from worker.web import Meter, Moment
 
 _LOOK_S: Final = 5.0
+_GOODBYE_S: Final = 2.0
 
 
 class Account:
@@ -86,18 +87,19 @@ class Account:
     @contextlib.asynccontextmanager
     async def following(self, queue: Queue) -> AsyncIterator[None]:
         """Ask every few seconds how much `queue` holds, until the block ends."""
-        asking = asyncio.create_task(self._ask(queue))
+        let_go = asyncio.Event()
+        asking = asyncio.create_task(self._ask(queue, let_go))
         try:
             yield
         finally:
-            asking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asking
+            let_go.set()  # not cancelled: brokers' libraries may lose that
+            await asyncio.wait([asking], timeout=_GOODBYE_S)
 
-    async def _ask(self, queue: Queue) -> None:
+    async def _ask(self, queue: Queue, let_go: asyncio.Event) -> None:
         while True:
             try:
                 self._depth = await queue.depth()
             except BrokerError:  # said by whoever needs it; what is not known is not told
                 self._depth = None
-            await asyncio.sleep(_LOOK_S)
+            if await is_set_within(let_go, _LOOK_S):
+                return

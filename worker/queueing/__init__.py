@@ -16,7 +16,7 @@ from worker.queueing.findings import (
 )
 from worker.queueing.messages import MOST_ROWS, Heading, ParsedRow, compose, fit_reason, parse, schema
 from worker.queueing.parts import Packing, pack
-from worker.queueing.patience import Patience
+from worker.queueing.patience import Patience, is_set_within
 from worker.queueing.settler import Keeper
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "decode_found",
     "decode_letter",
     "fit_reason",
+    "is_set_within",
     "pack",
     "parse",
     "result_of",

@@ -22,13 +22,14 @@ from worker.protection import is_protected
 from worker.queueing.cap import HourlyCap
 from worker.queueing.findings import Finder, encode_finding
 from worker.queueing.messages import ParsedRow
-from worker.queueing.patience import Patience
+from worker.queueing.patience import Patience, is_set_within
 from worker.queueing.reader import Read, Reader
 from worker.queueing.settler import Keeper, Settler
 from worker.queueing.taken import Taken
 
 _NO_ROOM_S: Final = 0.02
 _WAIT_S: Final = 1.0
+_GOODBYE_S: Final = 2.0
 _EXTENSIONS: Final = 3
 """How often a lease is extended within itself."""
 
@@ -93,6 +94,7 @@ class Desk:
         self._patience = Patience(log, clock)
         self._claims_left = math.inf if terms.most_claims is None else terms.most_claims
         self._closed = asyncio.Event()
+        self._let_go = asyncio.Event()
         self._numbers = 0
         self._ready: collections.deque[Row] = collections.deque()
         self._places: dict[int, tuple[Taken, int]] = {}
@@ -142,9 +144,8 @@ class Desk:
         try:
             await self._settler.finish()
         finally:
-            self._leases.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._leases
+            self._let_go.set()
+            await asyncio.wait([self._leases], timeout=_GOODBYE_S)
 
     def close(self) -> None:
         """Take nothing more: the source is exhausted. A broker that is lost has the grace to come back."""
@@ -306,10 +307,9 @@ class Desk:
         await self._settler.flush()
 
     async def _keep_leases(self) -> None:
-        while True:
-            await asyncio.sleep(self._queue.lease_s / _EXTENSIONS)
+        """Extend leases until told to let go: never cancelled, as brokers' libraries may lose a cancellation."""
+        while not await is_set_within(self._let_go, self._queue.lease_s / _EXTENSIONS):
             deliveries = [taken.delivery for taken in self._taken.values()]
-            with contextlib.suppress(
-                BrokerError
-            ):  # said by whoever needs it; the lease may outlast the trouble
+            # A lost broker is said by whoever needs it; the lease may outlast the trouble.
+            with contextlib.suppress(BrokerError):
                 await self._queue.extend(deliveries)

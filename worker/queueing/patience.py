@@ -19,6 +19,14 @@ _LONGEST_S: Final = 5.0
 T = TypeVar("T")
 
 
+async def is_set_within(event: asyncio.Event, wait_s: float) -> bool:
+    """Wait for `event`, for so many seconds at most; return whether it is set."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(wait_s):
+            await event.wait()
+    return event.is_set()
+
+
 class Patience:
     """Whether the broker is lost, and how long it is waited for.
 
@@ -72,9 +80,7 @@ class Patience:
     async def back_off(self, unless: asyncio.Event) -> None:
         """Wait, longer each time until the broker is back, and no longer than until `unless` is set."""
         delay_s, self._delay_s = self._delay_s, min(self._delay_s * 2, _LONGEST_S)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._jittered(delay_s)):
-                await unless.wait()
+        await is_set_within(unless, self._jittered(delay_s))
 
     def _jittered(self, delay_s: float) -> float:
         return delay_s * (0.5 + self._chance() / 2)
