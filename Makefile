@@ -12,9 +12,9 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --python-version 3.11
-# Two worker processes, because a test that waits for a server leaves its core free for another.
+# More worker processes than cores, because a test that waits for a server leaves its core free for another.
 PYTEST := $(BIN)/pytest -p no:cacheprovider
-PARALLEL := -n 2 --dist worksteal
+PARALLEL := -n 3 --dist worksteal
 RIVALS := arq celery taskiq
 
 .PHONY: help
