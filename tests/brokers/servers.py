@@ -33,7 +33,7 @@ class Server:
     """A broker, and what it is like."""
 
     name: ClassVar[str]
-    lease_s: ClassVar[float] = 0.4
+    lease_s: ClassVar[float] = 0.8
     """The shortest lease that it keeps well."""
     worker_lease_s: ClassVar[float] = 1.0
     """The same for workers in processes of their own, all on one small machine."""
