@@ -68,7 +68,9 @@ def _resume(facts: RunFacts, run_dir: Path, pending: int) -> Step:
     if facts.state is RunState.PLANNED:
         return Step(f"Start the run of {pending:,} rows:", typed_for(run_dir, "run"))
     cause = "Remove the cause, then resume" if facts.state is RunState.HALTED else "Resume"
-    return Step(f"{cause} the {pending:,} pending rows:", typed_for(run_dir, "run"))
+    by_workers = facts.sessions and facts.sessions[-1].settings.get("via")
+    words = ("--via", "queue") if by_workers else ()
+    return Step(f"{cause} the {pending:,} pending rows:", typed_for(run_dir, "run", *words))
 
 
 def _stopped(state: RunState) -> str:
