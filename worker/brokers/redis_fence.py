@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
 import redis.asyncio as redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from worker.brokers.address import QueueAddress
-from worker.errors import BrokerError
+from worker.brokers.redis_client import broker_error, redis_client
 
-_REMEMBERED_S: Final = 7 * 24 * 3600
+REMEMBERED_S: Final = 7 * 24 * 3600
 _TIMEOUT_S: Final = 10.0
 
 
@@ -27,33 +26,20 @@ class RedisFence:
     """
 
     def __init__(self, address: QueueAddress, queue: QueueAddress) -> None:
-        self._client = redis.Redis.from_url(
-            address.server,
-            socket_timeout=_TIMEOUT_S,
-            socket_connect_timeout=_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),  # whoever uses the queue tries again, and says that it was lost
-            health_check_interval=30,
-        )
+        self._client = redis_client(address, timeout_s=_TIMEOUT_S)
         self._prefix = f"{{{address.name}}}.fence.{_place(queue)}."
 
     async def check(self) -> None:
         """Find out whether it can be used."""
         async with self._pipeline() as pipeline:
             pipeline.ping()
-            await _answered(pipeline)
+            with _said():
+                await pipeline.execute()
 
     async def known(self, rows: Mapping[str, Iterable[int]]) -> Mapping[str, frozenset[int]]:
         """Return which of `rows` (indexes by batch) have an outcome."""
-        asked = {batch: list(indexes) for batch, indexes in rows.items()}
-        async with self._pipeline() as pipeline:
-            for batch, indexes in asked.items():
-                bits = [word for index in indexes for word in ("GET", "u1", index)]
-                pipeline.execute_command("BITFIELD_RO", f"{self._prefix}{batch}", *bits)
-            answers = await _answered(pipeline)
-        return {
-            batch: frozenset(index for index, bit in zip(indexes, bits, strict=True) if bit)
-            for (batch, indexes), bits in zip(asked.items(), answers, strict=True)
-        }
+        with _said():
+            return await remembered(self._client, self._prefix, rows)
 
     async def remember(self, rows: Mapping[str, Iterable[int]]) -> None:
         """Keep that `rows` have an outcome."""
@@ -61,8 +47,9 @@ class RedisFence:
             for batch, indexes in rows.items():
                 for index in indexes:
                     pipeline.setbit(f"{self._prefix}{batch}", index, 1)
-                pipeline.expire(f"{self._prefix}{batch}", _REMEMBERED_S)
-            await _answered(pipeline)
+                pipeline.expire(f"{self._prefix}{batch}", REMEMBERED_S)
+            with _said():
+                await pipeline.execute()
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -78,10 +65,29 @@ def _place(queue: QueueAddress) -> str:
     return f"{parts._replace(netloc=parts.netloc.rpartition('@')[2]).geturl()} {queue.name}"
 
 
-async def _answered(pipeline: redis.client.Pipeline) -> list[list[int]]:
+async def remembered(
+    client: redis.Redis, prefix: str, rows: Mapping[str, Iterable[int]]
+) -> dict[str, frozenset[int]]:
+    """Return which of `rows` (indexes by batch) have their bit set, in the bitmaps whose keys begin with `prefix`.
+
+    Raises:
+        redis.RedisError: It cannot be asked.
+    """
+    asked = {batch: list(indexes) for batch, indexes in rows.items()}
+    async with client.pipeline(transaction=False) as pipeline:
+        for batch, indexes in asked.items():
+            bits = [word for index in indexes for word in ("GET", "u1", index)]
+            pipeline.execute_command("BITFIELD_RO", f"{prefix}{batch}", *bits)
+        answers = await pipeline.execute()
+    return {
+        batch: frozenset(index for index, bit in zip(indexes, bits, strict=True) if bit)
+        for (batch, indexes), bits in zip(asked.items(), answers, strict=True)
+    }
+
+
+@contextlib.contextmanager
+def _said() -> Iterator[None]:
     try:
-        answers: list[list[int]] = await pipeline.execute()
-    except (RedisError, OSError) as error:  # its text may hold what was sent, so that is not shown
-        said = str(error).split(" ", 1)[0] if isinstance(error, ResponseError) else type(error).__name__
-        raise BrokerError(f"The fence's Redis cannot be used ({said}).") from None
-    return answers
+        yield
+    except (RedisError, OSError) as error:
+        raise broker_error(error, "The fence's Redis") from None

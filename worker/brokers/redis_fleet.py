@@ -9,13 +9,11 @@ from __future__ import annotations
 from typing import Any, Final, Self
 
 import redis.asyncio as redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from worker.brokers import redis_fleet_scripts
 from worker.brokers.address import QueueAddress
-from worker.brokers.redis_trouble import broker_error
+from worker.brokers.redis_client import broker_error, redis_client
 from worker.sharing import Ask, Found, Grant
 
 _TIMEOUT_S: Final = 1.0
@@ -43,14 +41,7 @@ class RedisFleetStore:
     @classmethod
     def connect(cls, address: QueueAddress, tenant: str) -> Self:
         """Return the store at `address`; nothing is connected before the first use."""
-        client = redis.Redis.from_url(
-            address.server,
-            protocol=2,
-            socket_timeout=_TIMEOUT_S,
-            socket_connect_timeout=_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),  # who asks falls back to its share, and asks again
-        )
-        return cls(client, tenant)
+        return cls(redis_client(address, timeout_s=_TIMEOUT_S), tenant)
 
     async def reserve(self, ask: Ask) -> Grant:
         """Tell the others what `ask` holds, and reserve the slots that it asks for; in one step."""

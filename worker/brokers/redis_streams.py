@@ -13,13 +13,12 @@ from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
 import msgspec
 import redis.asyncio as redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from worker.brokers import redis_scripts
 from worker.brokers.address import QueueAddress
-from worker.brokers.redis_trouble import broker_error
+from worker.brokers.redis_client import broker_error, redis_client
+from worker.brokers.redis_fence import REMEMBERED_S, remembered
 from worker.model import Delivery, Depth, Settlement
 
 Q = TypeVar("Q", bound="RedisQueue")
@@ -31,7 +30,6 @@ _NOBODY: Final = "given-back"
 """The consumer that owns what was given back, until somebody takes it over."""
 _FIELD: Final = b"message"
 _LOOK_FOR_DEAD_S: Final = 1.0
-_FENCE_S: Final = 7 * 24 * 3600
 _MS: Final = 1000
 _TIMEOUT_S: Final = 10.0
 _pack: Final = msgspec.msgpack.Encoder().encode
@@ -202,14 +200,7 @@ class RedisWorkQueue(RedisQueue):
     @classmethod
     def connect(cls, address: QueueAddress, consumer: str, *, lease_s: float) -> Self:
         """Return the queue at `address`; nothing is connected before the first use."""
-        client = redis.Redis.from_url(
-            address.server,
-            protocol=2,
-            socket_timeout=_TIMEOUT_S,
-            socket_connect_timeout=_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),  # whoever uses the queue tries again, and says that it was lost
-            health_check_interval=30,
-        )
+        client = redis_client(address, timeout_s=_TIMEOUT_S)
         return cls(client, address.name, consumer, lease_s=lease_s)
 
     def results(self, reply_to: str = "") -> RedisQueue:
@@ -222,16 +213,7 @@ class RedisWorkQueue(RedisQueue):
     @_answered
     async def known(self, rows: Mapping[str, Iterable[int]]) -> Mapping[str, frozenset[int]]:
         """Return which rows have an outcome, as the fence remembers for seven days."""
-        asked = {batch: list(indexes) for batch, indexes in rows.items()}
-        async with self._client.pipeline(transaction=False) as pipeline:
-            for batch, indexes in asked.items():
-                bits = [word for index in indexes for word in ("GET", "u1", index)]
-                pipeline.execute_command("BITFIELD_RO", f"{self._fence}{batch}", *bits)
-            answers = await pipeline.execute()
-        return {
-            batch: frozenset(index for index, bit in zip(indexes, bits, strict=True) if bit)
-            for (batch, indexes), bits in zip(asked.items(), answers, strict=True)
-        }
+        return await remembered(self._client, self._fence, rows)
 
     @_answered
     async def settle(self, settlements: Sequence[Settlement]) -> None:
@@ -243,7 +225,7 @@ class RedisWorkQueue(RedisQueue):
             rows = [(finding.batch, finding.index) for finding in each.findings]
             messages.append((each.delivery.name, each.complete, each.fenced, key, rows))
         bodies = [finding.body for each in settlements for finding in each.findings]
-        words: list[Any] = [_GROUP, self.consumer, _FENCE_S, self._fence, _pack(messages), *bodies]
+        words: list[Any] = [_GROUP, self.consumer, REMEMBERED_S, self._fence, _pack(messages), *bodies]
         await self._settle(keys=list(keys), args=words)
 
     @_answered

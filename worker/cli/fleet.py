@@ -10,7 +10,6 @@ import typer
 
 from worker.cli import flags, given
 from worker.cli.grouped import grouped
-from worker.cli.sharing import SHARED_RATE, shared_store
 from worker.hints import DEFAULT_OPERATION, DEFAULT_RUNS
 
 if TYPE_CHECKING:
@@ -108,7 +107,7 @@ def work(
         typer.Option(
             "--shared-rate",
             help="redis://HOST/0 in which all workers keep one rate, or none; otherwise"
-            f" {SHARED_RATE}, or the queue's own Redis.",
+            f" {given.SHARED_RATE}, or the queue's own Redis.",
         ),
     ] = None,
     max_rows_per_hour: Annotated[
@@ -169,7 +168,7 @@ def work(
         load_key,
         operation or DEFAULT_OPERATION,
         given.settings(steering),
-        Sharing(shared_store(shared_rate, address), workers, max_rows_per_hour),
+        Sharing(given.shared_store(shared_rate, address), workers, max_rows_per_hour),
         until_empty,
         read_signing_key(require_signature),
         show.say,

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 QUEUE: Final = "BULK_UNVERIFY_QUEUE"
 FENCE: Final = "BULK_UNVERIFY_FENCE"
+SHARED_RATE: Final = "BULK_UNVERIFY_SHARED_RATE"
+_NOTHING: Final = "none"
 
 
 def input_options(reading: flags.Reading) -> InputOptions:
@@ -96,21 +98,39 @@ def fence(given: str | None) -> QueueAddress | None:
     Raises:
         UsageError: It is none, or it holds a password and was given as an argument.
     """
+    named = os.environ.get(FENCE, "") if given is None else given
+    return _redis(named, "--fence", ".", None if given is None else FENCE) if named else None
+
+
+def shared_store(given: str | None, queue: QueueAddress) -> QueueAddress | None:
+    """Return the Redis in which a fleet keeps its rate: the one that is named, else the queue's own if it is one.
+
+    Raises:
+        UsageError: It is none, or it holds a password and was given as an argument.
+    """
+    named = os.environ.get(SHARED_RATE, "") if given is None else given
+    if not named:
+        return queue if queue.is_redis else None
+    if named == _NOTHING:
+        return None
+    otherwise = f", or {_NOTHING}: each worker keeps --rate / --workers."
+    return _redis(named, "--shared-rate", otherwise, None if given is None else SHARED_RATE)
+
+
+def _redis(url: str, flag: str, otherwise: str, instead: str | None) -> QueueAddress:
+    """Return the Redis at `url`; `instead` is the variable for one with a password, where that was an argument."""
     from worker.brokers import QueueAddress
     from worker.errors import UsageError
 
-    named = os.environ.get(FENCE, "") if given is None else given
-    if not named:
-        return None
-    if not named.startswith(("redis://", "rediss://")):
-        raise UsageError("--fence is the URL of a Redis: redis://HOST/0, or rediss://.")
+    if not url.startswith(("redis://", "rediss://")):
+        raise UsageError(f"{flag} is the URL of a Redis, redis:// or rediss://{otherwise}")
     try:
-        found = QueueAddress.parse(named)
+        found = QueueAddress.parse(url)
     except UsageError as error:
-        raise UsageError(str(error).replace("--queue", "--fence")) from None
-    if given is not None and found.has_password:
+        raise UsageError(str(error).replace("--queue", flag)) from None
+    if instead is not None and found.has_password:
         raise UsageError(
-            f"--fence holds a password, which everybody can see: set {FENCE} to that URL instead."
+            f"{flag} holds a password, which everybody can see: set {instead} to that URL instead."
         )
     return found
 

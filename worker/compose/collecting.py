@@ -72,7 +72,7 @@ class CollectedLedgers:
         """Make outcomes durable, each once by the name of its row.
 
         Raises:
-                LedgerError: They are not recorded.
+            LedgerError: They are not recorded.
         """
         await asyncio.to_thread(self._keep, bodies)
 

@@ -1,0 +1,29 @@
+"""How everything here speaks to Redis: one kind of client, and one sentence for what it raises."""
+
+from __future__ import annotations
+
+import redis.asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+from worker.brokers.address import QueueAddress
+from worker.errors import BrokerError
+
+
+def redis_client(address: QueueAddress, *, timeout_s: float) -> redis.Redis:
+    """Return a client of the Redis at `address`; nothing is connected before the first use."""
+    return redis.Redis.from_url(
+        address.server,
+        protocol=2,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        retry=Retry(NoBackoff(), 0),  # whoever asks tries again by itself, and says that it was lost
+        health_check_interval=30,
+    )
+
+
+def broker_error(error: RedisError | OSError, what: str = "Redis") -> BrokerError:
+    """Return the error to raise instead; its text may hold what was sent, so that is not shown."""
+    said = str(error).split(" ", 1)[0] if isinstance(error, ResponseError) else type(error).__name__
+    return BrokerError(f"{what} cannot be used ({said}).")
