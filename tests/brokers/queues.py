@@ -42,7 +42,9 @@ async def depth_when_back(queue: Queue, messages: int, *, within_s: float = 30.0
 async def bodies(queue: Queue) -> list[bytes]:
     """Return what a queue holds that nobody has taken."""
     depth = await queue.depth()
-    return [delivery.body for delivery in await take(queue, depth.waiting)] if depth.waiting else []
+    return (
+        [delivery.body for delivery in await take(queue, depth.waiting, within_s=60)] if depth.waiting else []
+    )
 
 
 def settled(

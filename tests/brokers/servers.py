@@ -143,7 +143,7 @@ class SqsServer(_OwnProcess):
     worker_lease_s = 4.0
     takes_large = False
     is_tried_twice = True
-    fleet_rows, fleet_rate = 1_500, 60  # Moto answers some 400 requests a second, however small
+    fleet_rate = 800
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.sqs import models
@@ -52,11 +52,27 @@ def state_of(queue: Queue) -> dict[str, Any]:
     return {name: value for name, value in vars(queue).items() if name != "_messages_lock"}
 
 
+def visible(queue: Queue) -> list[Any]:
+    """Return a queue's messages that may be taken, by one look at the clock."""
+    now = time.time() * 1000
+    return [each for each in queue._messages if each.visible_at < now and each.delayed_until <= now]
+
+
 def hasten() -> None:
-    """Take two things off what Moto does for each message of a queue, at each request: an age check, a slow clock."""
-    models.SQSBackend.is_message_valid_based_on_retention_period = lambda *_: True  # type: ignore[method-assign]
-    models.unix_time = time.time  # type: ignore[assignment]
-    models.unix_time_millis = lambda: time.time() * 1000  # type: ignore[assignment]
+    """Take off what Moto does at each request for each message of the queue: age checks, looks at the clock, counts."""
+    backend, queue = models.SQSBackend, cast("Any", Queue)
+    send, attributes = backend.send_message, queue.attributes
+
+    def send_uncounted(*arguments: Any, **named: Any) -> Any:
+        queue.attributes = {}  # it is asked for whether the queue is one of those that keep duplicates out
+        try:
+            return send(*arguments, **named)
+        finally:
+            queue.attributes = attributes
+
+    backend.send_message = send_uncounted  # type: ignore[method-assign]
+    backend.is_message_valid_based_on_retention_period = lambda *_: True  # type: ignore[method-assign]
+    queue.messages = property(visible)
 
 
 def main(port: int, file: Path) -> None:
