@@ -30,7 +30,7 @@ from worker.brokers import QueueAddress, open_queue
 from worker.queueing import Heading, ParsedRow, compose
 
 sys.path.append(str(HERE.parent))
-from brokers.servers import NatsServer, RabbitServer, RedisServer
+from brokers.servers import NatsServer, RabbitServer, RedisServer, SqsServer
 
 _CALLS_AT_ONCE: Final = 64
 _ROWS: Final = 60_000
@@ -39,6 +39,10 @@ _LARGE: Final = 100
 _SIZES: Final = (1, _LARGE)
 """Rows of a message."""
 _PUBLISHED_AT_ONCE: Final = 500
+_SQS: Final = "sqs"
+_FEWER: Final = 10
+"""Times fewer rows from SQS: its stand-in answers one request at a time."""
+_MOTO: Final = "; Moto, not Amazon: it is the stand-in that is slow"
 _SPEED: Final = ("--rate", "unlimited", "--concurrency", _CALLS_AT_ONCE)
 
 
@@ -83,14 +87,14 @@ class _Stage:
         with self._tenant() as (tenant, _):
             return rival.per_s(rival.rows // self._share, self._file, tenant, redis_port, _CALLS_AT_ONCE)
 
-    def worker(self, broker: _Broker, rows_per_message: int) -> float:
-        """Return the rows a second of `work`, from a queue of its own."""
+    def worker(self, broker: _Broker, rows_per_message: int, rows: int) -> float:
+        """Return the rows a second of `work`, from a queue of its own with so many of the rows."""
         with self._tenant() as (tenant, product):
             url = broker.url(f"bench-{self._turns}")
-            asyncio.run(_publish(url, self._messages(rows_per_message)))
+            asyncio.run(_publish(url, self._messages(self._pairs[:rows], rows_per_message)))
             done = product.work(url, *_SPEED, core=CLIENT_CORE)
             asyncio.run(_remove(url))
-            return _rate(tenant, self.rows, done.figures()["outcomes"])
+            return _rate(tenant, rows, done.figures()["outcomes"])
 
     @contextlib.contextmanager
     def _tenant(self) -> Iterator[tuple[Server, Product]]:
@@ -99,12 +103,10 @@ class _Stage:
             runs = self._folder / f"runs-{self._turns}"
             yield server, Product(runs, f"http://127.0.0.1:{server.port}")
 
-    def _messages(self, rows_per_message: int) -> list[bytes]:
+    def _messages(self, pairs: Sequence[tuple[str, str]], rows_per_message: int) -> list[bytes]:
         if rows_per_message == 1:  # as a producer would write it who knows of no batches
-            return [
-                json.dumps({"user_id": user, "identifier_id": email}).encode() for user, email in self._pairs
-            ]
-        rows = [ParsedRow(index, *pair) for index, pair in enumerate(self._pairs)]
+            return [json.dumps({"user_id": user, "identifier_id": email}).encode() for user, email in pairs]
+        rows = [ParsedRow(index, *pair) for index, pair in enumerate(pairs)]
         heading = Heading(f"bench-{self._turns}", len(rows))
         return [
             compose(rows[first : first + rows_per_message], heading)
@@ -114,6 +116,7 @@ class _Stage:
 
 def measure(folder: Path, *, quick: bool, rounds: int) -> list[Figure]:
     """Return the figures of each broker and of each rival, all of them taken in turns."""
+    os.environ.update(SqsServer.login)
     stage = _Stage(folder, quick=quick)
     found: dict[str, list[float]] = collections.defaultdict(list)
     with contextlib.ExitStack() as running:
@@ -127,11 +130,15 @@ def measure(folder: Path, *, quick: bool, rounds: int) -> list[Figure]:
                 found[rival.name].append(stage.rival(rival, redis_port))
             for name, broker in brokers.items():
                 for size in _SIZES:
-                    found[f"{name} {size}"].append(stage.worker(broker, size))
-    return [*_figures(found, stage.rows), *(_of_rival(each, found[each.name]) for each in RIVALS)]
+                    found[f"{name} {size}"].append(stage.worker(broker, size, _rows(name, stage)))
+    return [*_figures(found, stage), *(_of_rival(each, found[each.name]) for each in RIVALS)]
 
 
-def _figures(found: Mapping[str, list[float]], rows: int) -> list[Figure]:
+def _rows(broker: str, stage: _Stage) -> int:
+    return stage.rows // (_FEWER if broker == _SQS else 1)
+
+
+def _figures(found: Mapping[str, list[float]], stage: _Stage) -> list[Figure]:
     """Return both ratios of each broker; the targets are of Redis, which the rivals use as well."""
     fastest = max(RIVALS, key=lambda each: statistics.median(found[each.name])).name
     figures = []
@@ -139,10 +146,11 @@ def _figures(found: Mapping[str, list[float]], rows: int) -> list[Figure]:
         for size, against, target in ((1, fastest, 3.0), (_LARGE, "run", 0.8)):
             ours, theirs = found[f"{broker} {size}"], found[against]
             ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
+            rows = _rows(broker, stage)
             what = f"{broker}, messages of {size}: work / {against}, rows/s, {rows:,} rows"
             notes = (
                 f"work {statistics.median(ours):,.0f} rows/s, {against} {statistics.median(theirs):,.0f}; "
-                f"{spread(ratios)}"
+                f"{spread(ratios)}{_MOTO if broker == _SQS else ''}"
             )
             figure = at_least("queues", what, statistics.median(ratios), target, notes)
             if broker != "redis":
@@ -207,5 +215,5 @@ _BROKERS: Final[Mapping[str, Callable[[Path], _Broker]]] = {
     "redis": _redis,
     "rabbitmq": RabbitServer,
     "nats": NatsServer,
+    _SQS: SqsServer,
 }
-"""SQS is not here: against a stand-in (Moto answers one request at a time) it would be that which is measured."""

@@ -13,7 +13,7 @@ import pytest
 import redis
 from brokers.fleet import Fleet
 from brokers.queues import OpenQueue
-from brokers.servers import OWN, Server, given, given_url
+from brokers.servers import OWN, Server, SqsServer, given, given_url
 from fault.conftest import Tenant
 
 from worker.brokers import QueueAddress, open_queue
@@ -58,11 +58,8 @@ def _aws_login() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        patch.setenv("AWS_CONFIG_FILE", os.devnull)
-        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+        for name, value in SqsServer.login.items():
+            patch.setenv(name, value)
         yield
 
 

@@ -45,7 +45,6 @@ class Server:
     """Whether a message may be larger than anybody works on, and any bytes."""
     is_tried_twice: ClassVar[bool] = False
     """Whether its library asks once more before it says that the broker is lost."""
-    fleet_rows: ClassVar[int] = 20_000
     fleet_rate: ClassVar[int] = 1200
     """Rows a second that it can bear, with four workers on one small machine."""
     port: int
@@ -144,6 +143,14 @@ class SqsServer(_OwnProcess):
     takes_large = False
     is_tried_twice = True
     fleet_rate = 800
+    login: Final = {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
+    """An environment with a login that counts nowhere, in which nobody looks for another one in the cloud."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()

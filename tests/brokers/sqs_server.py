@@ -59,7 +59,7 @@ def visible(queue: Queue) -> list[Any]:
 
 
 def hasten() -> None:
-    """Take off what Moto does at each request for each message of the queue: age checks, looks at the clock, counts."""
+    """Take off what Moto does at each request for each message that waits: age checks, looks at the clock, counts."""
     backend, queue = models.SQSBackend, cast("Any", Queue)
     send, attributes = backend.send_message, queue.attributes
 

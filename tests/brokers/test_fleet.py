@@ -12,6 +12,7 @@ from brokers.fleet import Fleet, every_row_once
 from brokers.servers import Server
 from fault.conftest import Tenant
 
+ROWS = 20_000
 CONCURRENCY = 16
 MESSAGE = 50
 UNRECORDED_S = 0.2
@@ -20,7 +21,7 @@ UNRECORDED_S = 0.2
 
 @pytest.fixture(scope="module")
 def running_tenant() -> Iterator[Tenant]:
-    tenant = Tenant(users=Server.fleet_rows)
+    tenant = Tenant(users=ROWS)
     yield tenant
     tenant.close()
 
@@ -40,21 +41,21 @@ def most_again(server: Server) -> float:
 
 @pytest.mark.kills_broker
 def test_every_row_has_one_outcome_and_the_rate_is_kept(fleet: Fleet, broker: Server) -> None:
-    count, rate = broker.fleet_rows, broker.fleet_rate
+    rate = broker.fleet_rate
     limit = {"requests": rate * 5 // 6, "burst": 50}
     fleet.tenant.trouble(limits=[limit], server_error=0.01)
-    rows = fleet.batch(count, rows_per_message=MESSAGE)
+    rows = fleet.batch(ROWS, rows_per_message=MESSAGE)
     flags = ["--workers", "4", "--rate", f"{rate}/s", "--concurrency", str(CONCURRENCY)]
     flags += ["--lease", f"{max(3.0, broker.worker_lease_s)}s", "--until-empty"]
     workers = [fleet.work(*flags) for _ in range(4)]
     chance = random.Random(20_000)
     for part in (0.2, 0.4):
-        fleet.wait_for_calls(int(count * part))
+        fleet.wait_for_calls(int(ROWS * part))
         victim = workers.pop(chance.randrange(4))
         victim.send_signal(signal.SIGKILL)
         victim.wait()
         workers.append(fleet.work(*flags))
-    fleet.wait_for_calls(int(count * 0.6))
+    fleet.wait_for_calls(int(ROWS * 0.6))
     broker.kill()
     time.sleep(0.5)  # it is away for this long
     broker.start()
@@ -66,5 +67,5 @@ def test_every_row_has_one_outcome_and_the_rate_is_kept(fleet: Fleet, broker: Se
     record = fleet.tenant.record()
     assert record["most_in_one_second"] <= max(rate * 1.02, rate + 4)  # each worker keeps its share plus one
     assert record["throttled"] > 0, "the limit was never met"
-    again = record["acted"] - count
+    again = record["acted"] - ROWS
     assert 0 <= again <= most_again(broker), "more was done again than the victims had"
