@@ -23,7 +23,7 @@ from fault.conftest import SECRET, Tenant
 from worker.brokers import QueueAddress, open_queue
 from worker.model import Depth
 from worker.ports import WorkQueue
-from worker.queueing import FoundRow, decode_found
+from worker.queueing import FoundRow, decode_findings
 
 ROWS = 300
 T = TypeVar("T")
@@ -118,7 +118,7 @@ class Fleet:
 
     def results(self) -> list[FoundRow]:
         async def read(queue: WorkQueue) -> list[FoundRow]:
-            return [decode_found(body) for body in await bodies(queue.results())]
+            return [found for body in await bodies(queue.results()) for found in decode_findings(body)]
 
         return asyncio.run(self.ask(read))
 

@@ -47,6 +47,11 @@ async def bodies(queue: Queue) -> list[bytes]:
     )
 
 
+async def results_in(queue: Queue) -> list[bytes]:
+    """Return the results that a queue of results holds, of which many may be in one message."""
+    return [line for body in await bodies(queue) for line in body.split(b"\n")]
+
+
 def settled(
     delivery: Delivery, *indexes: int, complete: bool = True, fenced: bool = False, reply_to: str = ""
 ) -> Settlement:

@@ -17,7 +17,7 @@ from worker.errors import BrokerError
 from worker.guard import Halt, HaltKind
 from worker.model import Decision, Depth, Outcome, Result, Row, Unfinished, Verdict
 from worker.ports import WorkQueue
-from worker.queueing import Desk, Finder, Heading, ParsedRow, Terms, compose, decode_found, decode_letter
+from worker.queueing import Desk, Finder, Heading, ParsedRow, Terms, compose, decode_findings, decode_letter
 
 
 @contextlib.asynccontextmanager
@@ -65,7 +65,8 @@ async def all_rows(desk: Desk) -> list[Row]:
 async def found(queue: WorkQueue) -> list[tuple[str, int, str]]:
     return sorted(
         (each.batch, each.index, str(each.outcome))
-        for each in map(decode_found, await bodies(queue.results()))
+        for body in await bodies(queue.results())
+        for each in decode_findings(body)
     )
 
 

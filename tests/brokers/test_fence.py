@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 from brokers.fleet import Fleet, every_row_once
-from brokers.queues import OpenQueue, bodies, settled, take
+from brokers.queues import OpenQueue, results_in, settled, take
 from brokers.servers import OWN, RedisServer, Server
 from brokers.test_desk import all_rows, desk_on, found, message, result
 
@@ -71,7 +71,7 @@ async def test_what_another_has_recorded_meanwhile_is_not_recorded_twice(queue_o
     [again] = await take(second, 1)
     assert await second.known({again.name: range(4)}) == {again.name: {0, 2}}
     await second.settle([settled(again, 0, 1, 2, 3, fenced=True)])
-    assert sorted(await bodies(second.results())) == [b"result 0", b"result 1", b"result 2", b"result 3"]
+    assert sorted(await results_in(second.results())) == [b"result 0", b"result 1", b"result 2", b"result 3"]
     assert await second.depth() == Depth(0, 0)
 
 

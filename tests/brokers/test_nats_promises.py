@@ -13,7 +13,7 @@ from pathlib import Path
 import nats
 import pytest
 import trustme
-from brokers.queues import OpenQueue, bodies, settled, take
+from brokers.queues import OpenQueue, bodies, results_in, settled, take
 from brokers.servers import NatsServer
 from nats.js.api import RetentionPolicy
 
@@ -251,7 +251,7 @@ async def test_removing_needs_no_stream_and_results_are_closed_alone(queue_of: O
         await queue.settle([settled(delivery, number, complete=False, reply_to=f"r{number}")])
     await queue.acknowledge([delivery])
     assert await queue.depth() == Depth(0, 0)
-    assert await bodies(queue.results("r0")) == [b"result 0"]
+    assert await results_in(queue.results("r0")) == [b"result 0"]
 
 
 async def test_a_stream_that_is_deleted_is_made_anew(queue_of: OpenQueue, broker: NatsServer) -> None:

@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from brokers.queues import OpenQueue, bodies, depth_when_back, settled, take
+from brokers.queues import OpenQueue, bodies, depth_when_back, results_in, settled, take
 from brokers.servers import Server
 
 from worker.brokers.composed import ComposedWorkQueue
@@ -136,7 +136,7 @@ async def test_two_workers_results_of_a_row_are_one_by_its_name(queue_of: OpenQu
     [again] = await take(second, 1)
     await second.settle([settled(again, 0, 1, fenced=True)])
     assert again.name == delivery.name
-    assert set(await bodies(second.results())) == {b"result 0", b"result 1"}
+    assert set(await results_in(second.results())) == {b"result 0", b"result 1"}
     assert await second.depth() == Depth(0, 0)
 
 
@@ -163,7 +163,7 @@ async def test_settling_records_and_acknowledges(queue_of: OpenQueue) -> None:
     await queue.publish([b"1"])
     [delivery] = await take(queue, 1)
     await queue.settle([settled(delivery, 0)])
-    assert await bodies(queue.results()) == [b"result 0"]
+    assert await results_in(queue.results()) == [b"result 0"]
     assert await queue.depth() == Depth(0, 0)
 
 
@@ -173,9 +173,9 @@ async def test_a_message_stays_until_its_last_row(queue_of: OpenQueue) -> None:
     [delivery] = await take(queue, 1)
     await queue.settle([settled(delivery, 0, 2, complete=False, fenced=True)])
     assert await queue.depth() == Depth(waiting=0, taken=1)
-    assert await bodies(queue.results()) == [b"result 0", b"result 2"]
+    assert await results_in(queue.results()) == [b"result 0", b"result 2"]
     await queue.settle([settled(delivery, 1, fenced=True)])
-    assert await bodies(queue.results()) == [b"result 1"]
+    assert await results_in(queue.results()) == [b"result 1"]
     assert await queue.depth() == Depth(0, 0)
 
 
@@ -184,8 +184,19 @@ async def test_results_for_somebody_go_to_a_queue_of_theirs(queue_of: OpenQueue)
     await queue.publish([b"1", b"2"])
     first, second = await take(queue, 2)
     await queue.settle([settled(first, 0), settled(second, 1, reply_to="run-1")])
-    assert await bodies(queue.results()) == [b"result 0"]
-    assert await bodies(queue_of("run").results("run-1")) == [b"result 1"]
+    assert await results_in(queue.results()) == [b"result 0"]
+    assert await results_in(queue_of("run").results("run-1")) == [b"result 1"]
+
+
+async def test_the_results_of_many_rows_share_messages_where_the_broker_remembers_none(
+    queue_of: OpenQueue, broker: Server
+) -> None:
+    queue = queue_of("worker")
+    await queue.publish([b"1"])
+    [delivery] = await take(queue, 1)
+    await queue.settle([settled(delivery, *range(250))])
+    assert (await queue.results().depth()).waiting == (250 if broker.remembers_rows else 3)
+    assert sorted(await results_in(queue.results())) == sorted(b"result %d" % index for index in range(250))
 
 
 async def test_a_removed_queue_is_empty_and_can_be_used_again(queue_of: OpenQueue) -> None:
@@ -241,5 +252,5 @@ async def test_a_restart_loses_nothing(queue_of: OpenQueue, broker: Server) -> N
     broker.start()
     await depth_when_back(queue, 2)  # nothing was acknowledged without its record
     await queue.settle([settled(taken, 0)])
-    assert await bodies(queue.results()) == [b"result 0"]
+    assert await results_in(queue.results()) == [b"result 0"]
     assert b"2" in await bodies(queue)

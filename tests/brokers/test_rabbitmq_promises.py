@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import aio_pika
 import pytest
-from brokers.queues import OpenQueue, bodies, depth_when_back, settled, take
+from brokers.queues import OpenQueue, bodies, depth_when_back, results_in, settled, take
 from brokers.servers import RabbitServer
 from brokers.test_desk import all_rows, desk_on, found, message, result
 
@@ -118,7 +118,7 @@ async def test_what_is_recorded_twice_is_there_twice(queue_of: OpenQueue) -> Non
     [delivery] = await take(queue, 1)
     for _ in range(2):
         await queue.settle([settled(delivery, 0)])
-    assert await bodies(queue.results()) == [b"result 0"] * 2
+    assert await results_in(queue.results()) == [b"result 0"] * 2
     assert await queue.depth() == Depth(0, 0)
 
 

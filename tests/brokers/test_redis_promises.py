@@ -7,7 +7,7 @@ import time
 
 import pytest
 import redis
-from brokers.queues import OpenQueue, bodies, settled, take
+from brokers.queues import OpenQueue, bodies, results_in, settled, take
 from brokers.servers import RedisServer
 from brokers.test_desk import all_rows, desk_on, found, message, result
 
@@ -59,7 +59,7 @@ async def test_a_broker_that_lost_its_memory_is_worked_with_again(
     with pytest.raises(BrokerError, match="NOGROUP"):
         await queue.settle([settled(lost, 0)])
     await queue.settle([settled(lost, 0)])  # it is not ours any more
-    assert await bodies(queue.results()) == []
+    assert await results_in(queue.results()) == []
     await queue.publish([b"2"])
     assert [delivery.body for delivery in await take(queue, 1)] == [b"2"]
 
@@ -83,7 +83,7 @@ async def test_settling_twice_records_once(queue_of: OpenQueue) -> None:
     [delivery] = await take(queue, 1)
     for _ in range(2):
         await queue.settle([settled(delivery, 0)])
-    assert await bodies(queue.results()) == [b"result 0"]
+    assert await results_in(queue.results()) == [b"result 0"]
 
 
 async def test_the_fence_knows_rows_whose_worker_died(queue_of: OpenQueue) -> None:
@@ -94,7 +94,7 @@ async def test_the_fence_knows_rows_whose_worker_died(queue_of: OpenQueue) -> No
     [delivery] = await take(second, 1)
     assert await second.known({delivery.name: range(4)}) == {delivery.name: {0, 2}}
     await second.settle([settled(delivery, 0, 1, 2, 3, fenced=True)])  # though it called them all
-    assert sorted(await bodies(second.results())) == [b"result 0", b"result 1", b"result 2", b"result 3"]
+    assert sorted(await results_in(second.results())) == [b"result 0", b"result 1", b"result 2", b"result 3"]
 
 
 async def test_a_stale_worker_records_and_buries_nothing(queue_of: OpenQueue) -> None:
@@ -104,11 +104,11 @@ async def test_a_stale_worker_records_and_buries_nothing(queue_of: OpenQueue) ->
     [delivery] = await take(second, 1)
     await stale.settle([settled(late, 0)])
     await stale.bury(late, b"letter")
-    assert await bodies(stale.results()) == []
+    assert await results_in(stale.results()) == []
     assert await bodies(stale.dead) == []
     assert await second.depth() == Depth(waiting=0, taken=1)
     await second.settle([settled(delivery, 0)])
-    assert await bodies(second.results()) == [b"result 0"]
+    assert await results_in(second.results()) == [b"result 0"]
 
 
 async def test_what_is_settled_beside_a_stale_message_is_recorded_as_it_is(queue_of: OpenQueue) -> None:
@@ -125,7 +125,7 @@ async def test_what_is_settled_beside_a_stale_message_is_recorded_as_it_is(queue
             settled(last, 5, complete=False),
         ]
     )
-    assert await bodies(worker.results()) == [b"result 0", b"result 1", b"result 5"]
+    assert await results_in(worker.results()) == [b"result 0", b"result 1", b"result 5"]
     assert await worker.depth() == Depth(waiting=0, taken=2)
 
 
@@ -140,7 +140,7 @@ async def test_a_delivery_outlives_a_restart(queue_of: OpenQueue, redis_server: 
     redis_server.start()
     assert await queue.depth() == Depth(waiting=1, taken=1)  # nothing was acknowledged without its record
     await queue.settle([settled(taken, 0)])
-    assert await bodies(queue.results()) == [b"result 0"]
+    assert await results_in(queue.results()) == [b"result 0"]
     [other] = await take(queue, 1)
     assert other.body == b"2"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from aiobotocore.session import get_session
-from brokers.queues import OpenQueue, bodies, settled, take
+from brokers.queues import OpenQueue, bodies, results_in, settled, take
 from brokers.servers import SqsServer
 from brokers.test_desk import desk_on
 
@@ -247,7 +247,7 @@ async def test_results_for_a_long_name_have_a_queue_that_sqs_takes(broker: SqsSe
         async with contextlib.aclosing(open_queue(QueueAddress.parse(broker.url(name)), "w")) as queue:
             for reply_to in ("run-1", "r" * 60):
                 await queue.results(reply_to).publish([reply_to.encode()])
-                assert await bodies(queue.results(reply_to)) == [reply_to.encode()]
+                assert await results_in(queue.results(reply_to)) == [reply_to.encode()]
     listed = await client.list_queues(QueueNamePrefix="n" * 40)
     assert len(listed["QueueUrls"]) == 2
     assert all(len(url.rpartition("/")[2]) <= 80 for url in listed["QueueUrls"])
@@ -259,7 +259,7 @@ async def test_results_twice_are_there_twice(queue_of: OpenQueue) -> None:
     [delivery] = await take(queue, 1)
     for _ in range(2):
         await queue.settle([settled(delivery, 0)])
-    assert await bodies(queue.results()) == [b"result 0"] * 2
+    assert await results_in(queue.results()) == [b"result 0"] * 2
 
 
 async def test_no_login_and_no_server_are_said_in_a_sentence(

@@ -31,9 +31,10 @@ from worker.ledger import (
 )
 from worker.model import Delivery, Row
 from worker.ports import Queue, WorkQueue
-from worker.queueing import FoundRow, Patience, UnreadableError, dead_letter, decode_found, result_of
+from worker.queueing import FoundRow, Patience, UnreadableError, dead_letter, decode_findings, result_of
 
-_AT_ONCE: Final = 1000
+_AT_ONCE: Final = 300
+"""Messages, of 100 outcomes at most."""
 _WAIT_S: Final = 0.5
 
 
@@ -74,7 +75,15 @@ class CollectedLedgers:
         Raises:
             LedgerError: They are not recorded.
         """
-        await asyncio.to_thread(self._keep, bodies)
+        await self.add([found for body in bodies for found in decode_findings(body)])
+
+    async def add(self, found_rows: Sequence[FoundRow]) -> None:
+        """Make outcomes durable that were read already, each once by the name of its row.
+
+        Raises:
+            LedgerError: They are not recorded.
+        """
+        await asyncio.to_thread(self._add, found_rows)
 
     async def known(self, rows: Mapping[str, Iterable[int]]) -> Mapping[str, frozenset[int]]:
         """Return which of `rows` (indexes by batch) have an outcome here already."""
@@ -103,10 +112,9 @@ class CollectedLedgers:
                 summaries.append(summary)
         return summaries
 
-    def _keep(self, bodies: Sequence[bytes]) -> None:
+    def _add(self, found_rows: Sequence[FoundRow]) -> None:
         groups: dict[Collection, list[FoundRow]] = collections.defaultdict(list)
-        for body in bodies:
-            found = decode_found(body)
+        for found in found_rows:
             name = self._address.name if found.of_message else found.batch
             groups[Collection(name, found.of_message, found.tenant, found.operation)].append(found)
         for collection, group in groups.items():
@@ -184,8 +192,7 @@ async def _drain(queue: WorkQueue, ledgers: CollectedLedgers, request: CollectRe
                 deliveries = await results.receive(_AT_ONCE, _WAIT_S)
                 if not deliveries and not request.follow and await _is_empty(results):
                     return
-                good = await _readable(queue, deliveries, log)
-                await ledgers.keep([delivery.body for delivery in good])
+                await ledgers.add(await _read(queue, deliveries, log))
                 await results.acknowledge(deliveries)
             except BrokerError as error:
                 if not request.follow:
@@ -202,19 +209,17 @@ async def _is_empty(results: Queue) -> bool:
     return not depth.waiting and not depth.taken
 
 
-async def _readable(
+async def _read(
     queue: WorkQueue, deliveries: Sequence[Delivery], log: structlog.typing.FilteringBoundLogger
-) -> list[Delivery]:
-    """Return the deliveries that tell an outcome; the others go to the dead letters, for somebody to look at."""
-    good = []
+) -> list[FoundRow]:
+    """Return the outcomes that messages tell; what tells none goes to the dead letters, for somebody to look at."""
+    found_rows = []
     for delivery in deliveries:
         try:
-            decode_found(delivery.body)
+            found_rows += decode_findings(delivery.body)
         except UnreadableError as error:
             log.warning("unreadable_result", message=delivery.name, error=str(error))
             await queue.dead.publish(
                 [dead_letter(delivery, f"a result that tells no outcome: {error}", queue.most_bytes)]
             )
-        else:
-            good.append(delivery)
-    return good
+    return found_rows

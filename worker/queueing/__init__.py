@@ -10,7 +10,7 @@ from worker.queueing.findings import (
     FoundRow,
     UnreadableError,
     dead_letter,
-    decode_found,
+    decode_findings,
     decode_letter,
     result_of,
 )
@@ -38,7 +38,7 @@ __all__ = [
     "UnreadableError",
     "compose",
     "dead_letter",
-    "decode_found",
+    "decode_findings",
     "decode_letter",
     "fit_reason",
     "is_set_within",

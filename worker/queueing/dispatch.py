@@ -17,7 +17,7 @@ from worker.guard import Guard, Halt, HaltKind
 from worker.model import BARRED, Delivery, Depth, Result, Row
 from worker.ports import Queue, WorkQueue
 from worker.queueing.assignment import Assignment, RowsName
-from worker.queueing.findings import FoundRow, UnreadableError, dead_letter, decode_found, result_of
+from worker.queueing.findings import FoundRow, UnreadableError, dead_letter, decode_findings, result_of
 from worker.queueing.patience import Patience
 
 _MESSAGES_AT_ONCE: Final = 10
@@ -212,12 +212,15 @@ class Dispatcher:
         """Record outcomes, then acknowledge: one whose acknowledgement is lost comes again, and is known."""
         for delivery in deliveries:
             try:
-                self._heed(delivery)
+                found_rows = decode_findings(delivery.body)
             except UnreadableError as error:
                 self._log.warning("unreadable_result", message=delivery.name, error=str(error))
                 await self._bury(
                     dead_letter(delivery, f"a result that tells no outcome: {error}", self._queue.most_bytes)
                 )
+            else:
+                for found in found_rows:
+                    self._heed(found)
         self._heard_at = self._alive_at = self._clock()
         self._weigh_room()
         await self._ledger.flush()
@@ -226,8 +229,7 @@ class Dispatcher:
         except BrokerError as error:
             self._log.warning("not_acknowledged", results=len(deliveries), error=str(error))
 
-    def _heed(self, delivery: Delivery) -> None:
-        found = decode_found(delivery.body)
+    def _heed(self, found: FoundRow) -> None:
         row, name = self._with_workers.get(found.index, (None, None))
         if row is None or name is None or not _answers(found, row, name):
             return  # it came twice, or late: the row has its outcome, or went again since it had one

@@ -87,14 +87,18 @@ _decode = msgspec.json.Decoder(FoundRow).decode
 decode_letter: Final = msgspec.json.Decoder(DeadLetter).decode
 
 
-def decode_found(body: bytes) -> FoundRow:
-    """Return the outcome that a message of the results queue tells.
+def decode_findings(body: bytes) -> list[FoundRow]:
+    """Return the outcomes that a message of the results queue tells, one on each line.
 
     Raises:
-        UnreadableError: It tells none that a worker may have found.
+        UnreadableError: It tells none, or one that no worker may have found.
     """
+    return [_decode_found(line) for line in body.split(b"\n")]
+
+
+def _decode_found(line: bytes) -> FoundRow:
     try:
-        found = _decode(body)
+        found = _decode(line)
     except msgspec.MsgspecError as error:
         raise UnreadableError(str(error)) from None
     if found.outcome not in FINDABLE:
@@ -120,7 +124,7 @@ class Finder:
 
 
 def encode_finding(result: Result, batch: str, index: int, heading: Heading, finder: Finder) -> bytes:
-    """Return the message that tells of `result`."""
+    """Return the line that tells of `result`."""
     row, verdict = result.row, result.verdict
     return _encode(
         FoundRow(
