@@ -13,8 +13,9 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Final
 
 import aio_pika
-from aio_pika.abc import AbstractConnection, AbstractIncomingMessage, AbstractQueue
+from aio_pika.abc import AbstractConnection, AbstractQueue
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
+from aiormq.abc import DeliveredMessage
 
 from worker.brokers.address import QueueAddress
 from worker.brokers.composed import ComposedWorkQueue
@@ -73,13 +74,14 @@ class RabbitQueue:
         """
         async with self._use(wait_s) as link:
             if not link.arrived:
-                await link.channel.set_qos(prefetch_count=min(limit, _MOST_AT_ONCE))
+                await link.channel.basic_qos(prefetch_count=min(limit, _MOST_AT_ONCE))
                 link.something.clear()
-                tag = await link.queue.consume(link.take)
+                consuming = await link.channel.basic_consume(link.queue.name, link.take)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait_s):
                         await link.something.wait()
-                await link.queue.cancel(tag)
+                assert consuming.consumer_tag is not None
+                await link.channel.basic_cancel(consuming.consumer_tag)
             taken, link.arrived = link.arrived[:limit], link.arrived[limit:]
             return taken
 
@@ -116,8 +118,10 @@ class RabbitQueue:
         which only a leader can answer; if there is one, it is received next.
         """
         async with self._use() as link:
-            if not await _waiting(link.queue) and (message := await link.queue.get(fail=False)):
-                await link.take(message)
+            if not await _waiting(link.queue):
+                message = await link.channel.basic_get(link.queue.name)
+                if message.delivery_tag is not None:
+                    await link.take(message)
             ahead = len(link.arrived)
             taken = sum(map(len, link.held.values())) - ahead
             return Depth(await _waiting(link.queue) + ahead, taken)
@@ -133,7 +137,7 @@ class RabbitQueue:
         if self._link is not None:
             await self._end(self._link)
 
-    def _ours(self, deliveries: Iterable[Delivery]) -> list[AbstractIncomingMessage]:
+    def _ours(self, deliveries: Iterable[Delivery]) -> list[DeliveredMessage]:
         """Return what the connection holds of `deliveries`, also if they came on an earlier one; it forgets them."""
         if self._link is None or self._link.channel.is_closed:
             return []
@@ -176,7 +180,7 @@ class RabbitQueue:
         except BaseException:
             await _close(connection)
             raise
-        return Link(connection, channel, queue)
+        return Link(connection, await channel.get_underlay_channel(), queue)
 
     async def _end(self, link: Link) -> None:
         if self._link is link:
