@@ -253,6 +253,8 @@ def test_the_queues_password_is_nowhere(fleet: Fleet) -> None:
     code, _, err = fleet.call("run", "batch.csv", "--via", "queue", "--yes")
     assert code == 3
     assert "cannot be used" in err
+    [run] = Path(fleet.folder / "runs").iterdir()
+    assert f"resume with: bulk-unverify run {run.name} --via queue\n" in err
     code, _, refused = fleet.call("run", "batch.csv", "--via", "redis://:hunter22@127.0.0.1:1/0", "--yes")
     assert code == 2
     assert "give --via queue" in refused

@@ -90,7 +90,7 @@ def carry_out(order: CarryOut) -> None:
     try:
         summary = asyncio.run(run_session(request))
     except BulkUnverifyError:
-        show.resume_hint(order.folder, order.retake)
+        show.resume_hint(order.folder, order.retake, by_workers=order.via is not None)
         raise
     _conclude(order, summary)
 

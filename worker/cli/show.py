@@ -137,12 +137,11 @@ def nothing_to_retry(folder: RunFolder, retake: frozenset[Outcome]) -> None:
     say(f"No row of run {folder.run_id} is {' or '.join(sorted(retake))}: nothing is sent.")
 
 
-def resume_hint(folder: RunFolder, retake: frozenset[Outcome]) -> None:
+def resume_hint(folder: RunFolder, retake: frozenset[Outcome], *, by_workers: bool) -> None:
     """Say how to go on after an error."""
-    command = typed_for(folder.path, "run")
-    if retake:
-        only = () if retake == RETRYABLE else ("--only", ",".join(sorted(retake)))
-        command = typed_for(folder.path, "retry", *only)
+    only = ("--only", ",".join(sorted(retake))) if retake and retake != RETRYABLE else ()
+    via = ("--via", "queue") if by_workers else ()
+    command = typed_for(folder.path, "retry" if retake else "run", *only, *via)
     say(f"Once what is said below is mended, resume with: {command}")
 
 
