@@ -8,12 +8,12 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
-import redis
 from brokers.fleet import Fleet
 from brokers.queues import OpenQueue
-from brokers.servers import OWN, Server, SqsServer, given, given_url
+from brokers.servers import OWN, RedisServer, Server, SqsServer, given, given_url
 from fault.conftest import Tenant
 
 from worker.brokers import QueueAddress, open_queue
@@ -118,9 +118,12 @@ def running_tenant() -> Iterator[Tenant]:
 def fleet(tmp_path: Path, broker: Server, running_tenant: Tenant) -> Iterator[Fleet]:
     """Workers on each broker in turn; a module about one of them overrides `broker`."""
     running_tenant.trouble()
-    if broker.name == "redis":  # an earlier test's fleet may have found a limit of the tenant's there
-        with redis.Redis.from_url(broker.url("any").split("?")[0]) as client:
-            client.delete("nothing", *client.scan_iter(match="bulk-unverify:{*"))
+    if isinstance(
+        broker, RedisServer
+    ):  # an earlier test's fleet may have found a limit of the tenant's there
+        with broker.client() as client:
+            for key in client.scan_iter(match=f"bulk-unverify:{{{urlsplit(running_tenant.url).netloc}}}:*"):
+                client.delete(key)
     fleet = Fleet(tmp_path, broker, running_tenant)
     yield fleet
     fleet.close()

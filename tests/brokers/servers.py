@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import ClassVar, Final
 from urllib.parse import urlsplit
 
+import redis
 from brokers.ports import free_port, wait_for_port
 
 
@@ -109,6 +110,15 @@ class RedisServer(_OwnProcess):
 
     def url(self, stream: str) -> str:
         return f"redis://127.0.0.1:{self.port}/0?stream={stream}"
+
+    def client(self) -> redis.Redis:
+        """Return a client of the database that the queues are in."""
+        return redis.Redis.from_url(self.url("any").partition("?")[0], decode_responses=True)
+
+    def forget(self) -> None:
+        """Lose what it holds, as one does whose disk is gone."""
+        with self.client() as client:
+            client.flushall()
 
     def _wait(self) -> None:
         wait_for_port(self.port)
@@ -257,9 +267,10 @@ def given(name: str) -> Server:
 
     def refuse(_: Server) -> None:
         raise AssertionError(
-            f"the {name} of the environment is not to be ended: mark the test `kills_broker`"
+            f"the {name} of the environment is not to be ended or emptied: mark the test `kills_broker`"
         )
 
-    told = {"url": url, "kill": refuse, "start": refuse, "close": lambda _: None, "port": parts.port}
+    told = {"url": url, "close": lambda _: None, "port": parts.port}
+    told |= dict.fromkeys(("kill", "start", "forget"), refuse)
     server: Server = type(f"Given{kind.__name__}", (kind,), {**told, "__init__": lambda _: None})()
     return server

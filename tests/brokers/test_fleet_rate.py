@@ -103,6 +103,7 @@ async def test_who_leads_finds_the_limit_for_all_and_the_next_one_goes_on_from_t
     assert made
 
 
+@pytest.mark.kills_broker
 async def test_redis_that_is_killed_leaves_each_its_share_and_is_taken_up_again(
     url: str, tenant: str, redis_server: Server
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 import redis
-from brokers.servers import Server
+from brokers.servers import RedisServer, Server
 from redis.crc import key_slot
 
 from worker.brokers import QueueAddress, open_fleet_store
@@ -34,8 +34,8 @@ async def store(redis_server: Server, tenant: str) -> AsyncIterator[FleetStore]:
 
 
 @pytest.fixture
-def client(redis_server: Server) -> Iterator[redis.Redis]:
-    with redis.Redis(port=redis_server.port, decode_responses=True) as client:
+def client(redis_server: RedisServer) -> Iterator[redis.Redis]:
+    with redis_server.client() as client:
         yield client
 
 

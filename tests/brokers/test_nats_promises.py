@@ -202,9 +202,8 @@ async def test_a_delivery_that_a_killed_server_forgot_is_no_trouble(
     assert await queue.depth() == Depth(0, 0)
 
 
-async def test_what_is_given_back_is_anothers(broker: NatsServer) -> None:
-    url = broker.url("given-back")
-    async with queue_at(url) as queue, queue_at(url) as other:
+async def test_what_is_given_back_is_anothers(queue_url: str) -> None:
+    async with queue_at(queue_url) as queue, queue_at(queue_url) as other:
         await queue.publish([b"1"])
         [delivery] = await take(queue, 1)
         await queue.give_back([delivery])
@@ -254,14 +253,14 @@ async def test_removing_needs_no_stream_and_results_are_closed_alone(queue_of: O
     assert await results_in(queue.results("r0")) == [b"result 0"]
 
 
-async def test_a_stream_that_is_deleted_is_made_anew(queue_of: OpenQueue, broker: NatsServer) -> None:
+async def test_a_stream_that_is_deleted_is_made_anew(
+    queue_of: OpenQueue, queue_url: str, broker: NatsServer
+) -> None:
     queue = queue_of("worker")
     await queue.publish([b"1"])
     [before] = await take(queue, 1)
     async with await nats.connect(broker.url("")) as client:
-        for stream in await client.jetstream().streams_info():
-            assert stream.config.name
-            await client.jetstream().delete_stream(stream.config.name)
+        await client.jetstream().delete_stream(QueueAddress.parse(queue_url).name)
     for ask in (queue.receive(1, 0.05), queue.acknowledge([before]), queue.publish([b"2"])):
         with contextlib.suppress(BrokerError):
             await ask
@@ -271,13 +270,14 @@ async def test_a_stream_that_is_deleted_is_made_anew(queue_of: OpenQueue, broker
     assert after.body in (b"2", b"3")
 
 
-async def test_a_stream_of_the_users_own_is_used_as_it_is(broker: NatsServer) -> None:
+async def test_a_stream_of_the_users_own_is_used_as_it_is(queue_url: str, broker: NatsServer) -> None:
+    name = QueueAddress.parse(queue_url).name
     async with await nats.connect(broker.url("")) as client:
         await client.jetstream().add_stream(
-            name="own", subjects=["own", "other"], retention=RetentionPolicy.WORK_QUEUE, max_age=3600
+            name=name, subjects=[name, f"{name}-other"], retention=RetentionPolicy.WORK_QUEUE, max_age=3600
         )
-        await client.jetstream().publish("other", b"1")
-    async with queue_at(broker.url("own")) as queue:
+        await client.jetstream().publish(f"{name}-other", b"1")
+    async with queue_at(queue_url) as queue:
         await queue.publish([b"2"])
         taken = await take(queue, 2)
         assert [each.body for each in taken] == [b"1", b"2"]

@@ -6,7 +6,6 @@ import contextlib
 import time
 
 import pytest
-import redis
 from brokers.queues import OpenQueue, bodies, results_in, settled, take
 from brokers.servers import RedisServer
 from brokers.test_desk import all_rows, desk_on, found, message, result
@@ -54,8 +53,7 @@ async def test_a_broker_that_lost_its_memory_is_worked_with_again(
     queue = queue_of("worker")
     await queue.publish([b"1"])
     [lost] = await take(queue, 1)
-    with redis.Redis(port=redis_server.port) as client:
-        client.flushall()
+    redis_server.forget()
     with pytest.raises(BrokerError, match="NOGROUP"):
         await queue.settle([settled(lost, 0)])
     await queue.settle([settled(lost, 0)])  # it is not ours any more
@@ -64,11 +62,10 @@ async def test_a_broker_that_lost_its_memory_is_worked_with_again(
     assert [delivery.body for delivery in await take(queue, 1)] == [b"2"]
 
 
-@pytest.mark.kills_broker
 async def test_an_entry_without_the_field_of_a_message_is_a_dead_letter(
     queue_of: OpenQueue, queue_url: str, redis_server: RedisServer
 ) -> None:
-    with redis.Redis(port=redis_server.port) as client:
+    with redis_server.client() as client:
         client.xadd(QueueAddress.parse(queue_url).name, {"user_id": "u-1", "identifier_id": "i-1"})
     queue = queue_of("worker")
     async with desk_on(queue) as desk:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 from brokers.fleet import ROWS, Fleet
 from brokers.servers import RedisServer
 
@@ -139,8 +138,7 @@ def test_rows_that_the_broker_forgot_are_published_again(fleet: Fleet, redis_ser
     fleet.wait_for_calls(60)
     worker.send_signal(signal.SIGKILL)
     worker.wait()
-    with redis.Redis(port=redis_server.port) as client:
-        client.flushall()
+    redis_server.forget()
     fleet.work()
     code, summary, err = ended(coordinator)
     assert code == 0, err
@@ -182,6 +180,7 @@ def test_workers_of_another_tenant_refuse_the_rows_and_the_run_halts(fleet: Flee
     assert {"it is for the tenant" in letter["reason"] for letter in letters} == {True}
 
 
+@pytest.mark.kills_broker
 def test_who_came_onto_the_list_meanwhile_is_not_published_again(
     fleet: Fleet, redis_server: RedisServer
 ) -> None:
@@ -192,8 +191,7 @@ def test_who_came_onto_the_list_meanwhile_is_not_published_again(
     fleet.wait_for_messages(5)
     protected.write_text(f"nobody\n{rows[3][0]}\n")
     fleet.wait_for_log("protected_list_read_again")
-    with redis.Redis(port=redis_server.port) as client:
-        client.flushall()
+    redis_server.forget()
     fleet.work()
     code, summary, err = ended(coordinator)
     assert (code, summary["outcomes"]["excluded"], summary["outcomes"]["succeeded"]) == (0, 1, 29), err
