@@ -83,6 +83,14 @@ def test_a_bad_flag(tmp_path: Path, flags: list[str], said: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "flag", ["--deadline=2h", "--outage-patience=1m", "--share-tenant", "--reason=INC-1"]
+)
+def test_a_standing_worker_takes_no_flag_that_would_change_nothing(tmp_path: Path, flag: str) -> None:
+    words = ["work", "--queue", "redis://127.0.0.1:1/0", "--until-empty", flag]
+    _refused(_call(tmp_path, *words), "No such option", flag.partition("=")[0])
+
+
+@pytest.mark.parametrize(
     ("env", "said"),
     [
         ({"MONOCLOUD_MANAGEMENT_DOMAIN": ""}, "MONOCLOUD_MANAGEMENT_DOMAIN"),

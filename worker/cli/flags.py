@@ -125,8 +125,8 @@ class Reading:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Steering:
-    """What steers a session: it may change from one to the next."""
+class Calling:
+    """How rows are called, wherever they come from."""
 
     rate: Rate = "25/s"
     concurrency: Concurrency = 32
@@ -135,10 +135,16 @@ class Steering:
     timeout: Timeout = None
     max_failures: MaxFailures = "20%"
     accept: Accept = None
-    outage_patience: OutagePatience = "15m"
-    deadline: Deadline = None
     ca_bundle: CaBundle = None
     exclude: Exclude = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Steering(Calling):
+    """What steers a session of a run: it may change from one to the next."""
+
+    outage_patience: OutagePatience = "15m"
+    deadline: Deadline = None
     share_tenant: ShareTenant = False
     reason: Reason = ""
 

@@ -1,4 +1,4 @@
-"""`enqueue`, `work` and `dead-letters`: the same job from a message queue."""
+"""`enqueue`, `work`, `collect` and `dead-letters`: the same job from a message queue."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def work(
     queue: _Queue = None,
     tenant: flags.Tenant = None,
     operation: flags.Operation = None,
-    steering: flags.Steering,
+    calling: flags.Calling,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -167,7 +167,7 @@ def work(
         load_tenant(tenant),
         load_key,
         operation or DEFAULT_OPERATION,
-        given.settings(steering),
+        given.settings(calling),
         Sharing(given.shared_store(shared_rate, address), workers, max_rows_per_hour),
         until_empty,
         read_signing_key(require_signature),

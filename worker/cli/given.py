@@ -34,8 +34,8 @@ def input_options(reading: flags.Reading) -> InputOptions:
     )
 
 
-def settings(given: flags.Steering) -> Steering:
-    """Return the settings that the flags give.
+def settings(given: flags.Calling) -> Steering:
+    """Return the settings that the flags give; those of a session are at their defaults where there is no run.
 
     Raises:
         UsageError: One of them is out of its range, or cannot be read.
@@ -50,6 +50,14 @@ def settings(given: flags.Steering) -> Steering:
         from worker.transport import trusted_by
 
         trusted_by(given.ca_bundle)  # read here, so that a wrong one is said before anything else is done
+    of_session: dict[str, object] = {}
+    if isinstance(given, flags.Steering):
+        of_session = {
+            "outage_patience_s": parse_duration_s(given.outage_patience),
+            "deadline_s": None if given.deadline is None else parse_duration_s(given.deadline),
+            "share_tenant": given.share_tenant,
+            "reason": given.reason,
+        }
     return steering(
         rate=parse_rate(given.rate),
         concurrency=given.concurrency,
@@ -60,12 +68,9 @@ def settings(given: flags.Steering) -> Steering:
         accept=parse_outcomes(given.accept, allowed=FAILURES, flag="--accept")
         if given.accept
         else frozenset(),
-        outage_patience_s=parse_duration_s(given.outage_patience),
-        deadline_s=None if given.deadline is None else parse_duration_s(given.deadline),
         ca_bundle=given.ca_bundle,
         exclude=given.exclude,
-        share_tenant=given.share_tenant,
-        reason=given.reason,
+        **of_session,
     )
 
 
