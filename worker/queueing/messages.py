@@ -103,7 +103,7 @@ _MESSAGE: Final[TypeAdapter[Message]] = TypeAdapter(Message)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Heading:
-    """What a message says of its rows as a whole; see `BatchMessage` for each word."""
+    """What a message says of its rows as a whole; see `BatchMessage`, and `_Envelope`, for each word."""
 
     batch_id: str | None = None
     batch_rows: int | None = None

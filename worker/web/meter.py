@@ -110,7 +110,7 @@ class MeteredPacer:
         self._pacer.leave(reply)
 
     def pass_on(self) -> None:
-        """Give back what one `enter` took, with which nothing was sent."""
+        """Give the turn of an `enter` that has just returned to the next in line."""
         self._pacer.pass_on()
 
     async def back_off(self, delay_s: float) -> None:
