@@ -1,5 +1,6 @@
 # Everything a developer, an operator trying it out, or the build service runs. `make help` lists the targets.
-# Needs git, make and Python 3.11 or newer; all else comes from the locks, checked by hash.
+# Needs git, make and Python 3.11 or newer, and for the tests redis-server and rabbitmq-server (.ci/run installs them); all
+# else comes from the locks, checked by hash.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
