@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import structlog
 from worker.errors import BrokerError
 from worker.ports import RowCount
 from worker.queueing.messages import PoisonError
+from worker.queueing.patience import is_set_within
 
 _MINUTE_S: Final = 60.0
 _MINUTES: Final = 60
@@ -80,9 +80,7 @@ class HourlyCap:
         wait_s = min(self._closed_until - self._clock(), _LOOK_AGAIN_S)
         if wait_s <= 0.0:
             return False
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(wait_s):
-                await unless.wait()
+        await is_set_within(unless, wait_s)
         return True
 
     def _close(self, wait_s: float, because: str, **told: object) -> None:
