@@ -24,16 +24,16 @@ def broker(redis_server: RedisServer) -> RedisServer:
 
 def asked(path: Path, queue_url: str) -> EnqueueRequest:
     return EnqueueRequest(
-        path,
-        InputOptions(),
-        QueueAddress.parse(queue_url),
-        2,
-        "t.example",
-        None,
-        False,
-        "T-1",
-        None,
-        path.parent,
+        input_path=path,
+        input_options=InputOptions(),
+        address=QueueAddress.parse(queue_url),
+        rows_per_message=2,
+        tenant="t.example",
+        operation=None,
+        again=False,
+        reason="T-1",
+        signing_key=None,
+        spool=path.parent,
     )
 
 

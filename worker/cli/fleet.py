@@ -64,16 +64,16 @@ def enqueue(
     from worker.connection import load_tenant
 
     request = EnqueueRequest(
-        Path(file),
-        given.input_options(reading),
-        given.address(queue),
-        rows_per_message,
-        None if tenant is None else load_tenant(tenant).name,
-        operation,
-        again,
-        reason,
-        read_signing_key(signing_key),
-        runs,
+        input_path=Path(file),
+        input_options=given.input_options(reading),
+        address=given.address(queue),
+        rows_per_message=rows_per_message,
+        tenant=None if tenant is None else load_tenant(tenant).name,
+        operation=operation,
+        again=again,
+        reason=reason,
+        signing_key=read_signing_key(signing_key),
+        spool=runs,
     )
     receipt = asyncio.run(enqueue(request))
     show.say(f"Published  {receipt.rows:,} rows in {receipt.messages:,} messages to {receipt.queue}")
@@ -163,21 +163,21 @@ def work(
 
     address = given.address(queue)
     request = WorkRequest(
-        address,
-        load_tenant(tenant),
-        load_key,
-        operation or DEFAULT_OPERATION,
-        given.settings(calling),
-        Sharing(given.shared_store(shared_rate, address), workers, max_rows_per_hour),
-        until_empty,
-        read_signing_key(require_signature),
-        show.say,
-        parse_duration_s(lease),
-        parse_duration_s(probe_every),
-        runs if results is Results.LEDGER else None,
-        None if listen is None else ListenAddress.parse(listen),
-        open_tracing(show.say),
-        given.fence(fence),
+        address=address,
+        tenant=load_tenant(tenant),
+        load_key=load_key,
+        operation=operation or DEFAULT_OPERATION,
+        steering=given.settings(calling),
+        sharing=Sharing(given.shared_store(shared_rate, address), workers, max_rows_per_hour),
+        until_empty=until_empty,
+        signing_key=read_signing_key(require_signature),
+        say=show.say,
+        lease_s=parse_duration_s(lease),
+        probe_every_s=parse_duration_s(probe_every),
+        keep_in=runs if results is Results.LEDGER else None,
+        listen=None if listen is None else ListenAddress.parse(listen),
+        tracing=open_tracing(show.say),
+        fence=given.fence(fence),
     )
     told = asyncio.run(stand(request))
     if told["not_recorded"]:

@@ -22,7 +22,7 @@ _FIRST_INVALID: Final = 5
 _DIGEST_LENGTH: Final = 16
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class EnqueueRequest:
     """What is to be published.
 

@@ -33,7 +33,7 @@ from worker.model import Outcome
 from worker.pacing import AsyncPacer
 from worker.pipeline import Pipeline
 from worker.ports import Operation, WorkQueue
-from worker.queueing import Desk, Finder, HourlyCap, Patience, Terms
+from worker.queueing import Desk, Finder, HourlyCap, Patience, Terms, is_set_within
 from worker.tracing import Tracing
 from worker.transport import AiohttpTransport, prime_malloc
 from worker.web import ListenAddress, MeteredPacer, MeteredTransport, listening
@@ -41,7 +41,7 @@ from worker.web import ListenAddress, MeteredPacer, MeteredTransport, listening
 _LOOK_S: Final = 1.0
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class WorkRequest:
     """What a standing worker needs.
 
@@ -172,10 +172,8 @@ class _Worker:
             self._request.say(
                 f"Halted: {halt}. Messages are given back; one row is tried in {every_s:.0f} s."
             )
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(every_s):
-                    await self._stopped.wait()
-                    return
+            if await is_set_within(self._stopped, every_s):
+                return
             try:
                 halt = await self._session(self._request.load_key(), together, probing=True)
                 if halt is None:
