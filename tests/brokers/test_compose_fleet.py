@@ -87,7 +87,7 @@ def composed(tmp_path: Path) -> Iterator[Composed]:
     composed.close()
 
 
-def test_the_fleet_comes_up_and_carries_out_a_batch(composed: Composed) -> None:
+def test_the_fleet_comes_up_shares_a_batch_and_stops(composed: Composed) -> None:
     composed.start("redis", "--port", str(composed.ports[6379]), "--bind", "127.0.0.1")
     composed.start("sandbox")
     for name in ("redis", "sandbox"):

@@ -242,7 +242,7 @@ async def test_a_message_that_is_too_large_is_said_in_a_sentence(tmp_path: Path)
                 await queue.publish([b"1" * 1001])
 
 
-async def test_removing_needs_no_stream_and_results_are_closed_alone(queue_of: OpenQueue) -> None:
+async def test_more_results_queues_than_are_open_at_once_get_their_outcomes(queue_of: OpenQueue) -> None:
     queue = queue_of("worker")
     await queue.publish([b"1"])
     [delivery] = await take(queue, 1)

@@ -122,26 +122,6 @@ async def test_what_is_recorded_twice_is_there_twice(queue_of: OpenQueue) -> Non
     assert await queue.depth() == Depth(0, 0)
 
 
-async def test_nothing_is_acknowledged_that_could_not_be_recorded(
-    queue_of: OpenQueue, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    queue = queue_of("worker")
-    await queue.publish([b"1"])
-    [delivery] = await take(queue, 1)
-
-    async def refuse(*_: object) -> None:
-        raise BrokerError("no room")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(queue.results(), "publish", refuse)
-        patch.setattr(queue.dead, "publish", refuse)
-        with pytest.raises(BrokerError):
-            await queue.settle([settled(delivery, 0)])
-        with pytest.raises(BrokerError):
-            await queue.bury(delivery, b"letter")
-    assert await queue.depth() == Depth(waiting=0, taken=1)
-
-
 def test_a_message_without_an_id_is_named_by_its_digest_also_when_it_was_given_back() -> None:
     def delivered(message: aio_pika.Message) -> Any:
         return SimpleNamespace(body=message.body, header=SimpleNamespace(properties=message.properties))

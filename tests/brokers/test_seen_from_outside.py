@@ -8,13 +8,12 @@ import signal
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 from brokers.fleet import ROWS, Fleet, every_row_once
 from brokers.outside import Outside, wait_until
-from brokers.servers import RedisServer, Server
-from fault.conftest import SECRET, Tenant
+from brokers.servers import OWN, Server
+from fault.conftest import SECRET
 
 from worker.ports import WorkQueue
 
@@ -22,12 +21,11 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
 
 
-@pytest.fixture
-def fleet(tmp_path: Path, redis_server: RedisServer, running_tenant: Tenant) -> Iterator[Fleet]:
-    running_tenant.trouble()
-    fleet = Fleet(tmp_path, redis_server, running_tenant)
-    yield fleet
-    fleet.close()
+@pytest.fixture(params=["redis"])
+def broker(request: pytest.FixtureRequest) -> Server:
+    """Redis, but where a test names another."""
+    server: Server = request.getfixturevalue(f"{request.param}_server")
+    return server
 
 
 @pytest.fixture
@@ -80,19 +78,11 @@ def test_a_wrong_key_turns_a_worker_unready_until_there_is_another(fleet: Fleet,
     every_row_once(fleet, rows)
 
 
-@pytest.fixture
-def fleet_on_any(tmp_path: Path, broker: Server, running_tenant: Tenant) -> Iterator[Fleet]:
-    running_tenant.trouble()
-    fleet = Fleet(tmp_path, broker, running_tenant)
-    yield fleet
-    fleet.close()
-
-
 @pytest.mark.kills_broker
+@pytest.mark.parametrize("broker", OWN, indirect=True)
 def test_a_broker_that_is_lost_turns_a_worker_unready_until_it_is_back(
-    fleet_on_any: Fleet, outside: Outside, broker: Server
+    fleet: Fleet, outside: Outside, broker: Server
 ) -> None:
-    fleet = fleet_on_any
     rows = fleet.batch()
     worker = fleet.work(*outside.flags, "--rate", "100/s")
     fleet.wait_for_calls(20)

@@ -34,7 +34,7 @@ class Slow:
     def __init__(self, clock: Clock, takes_s: float, reply: Reply | None) -> None:
         self.clock, self.takes_s, self.reply = clock, takes_s, reply
         self.left: list[Reply | None] = []
-        self.closed = self.distrusted = self.however_late = False
+        self.closed = self.distrusted = self.however_late = self.passed_on = False
 
     async def send(self, call: Call, *, however_late: bool = False) -> Reply | None:
         self.clock.now += self.takes_s
@@ -88,6 +88,8 @@ async def test_a_turn_is_measured_and_the_rest_is_passed_on() -> None:
     assert await pacer.enter()
     pacer.leave(None)
     assert slow.left == [None]
+    pacer.pass_on()
+    assert slow.passed_on
     assert (pacer.in_outage, pacer.paused_s) == (True, 7.0)
     pacer.close()
     assert not await pacer.enter()
