@@ -83,6 +83,25 @@ def test_a_bad_flag(tmp_path: Path, flags: list[str], said: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "env", "said"),
+    [
+        (["run", "good.csv", "--via", "http://host/q"], {}, "--via begins with redis://"),
+        (
+            ["run", "good.csv", "--via", "queue"],
+            {"BULK_UNVERIFY_QUEUE": "redis:///0"},
+            "BULK_UNVERIFY_QUEUE names no",
+        ),
+        (["work", "--queue", "http://host/q"], {}, "--queue begins with redis://"),
+    ],
+)
+def test_a_url_that_is_no_queue_is_said_of_what_gave_it(
+    tmp_path: Path, words: list[str], env: dict[str, str], said: str
+) -> None:
+    (tmp_path / "good.csv").write_text(GOOD)
+    _refused(_call(tmp_path, *words, **env), f"bulk-unverify: {said}")
+
+
+@pytest.mark.parametrize(
     "flag", ["--deadline=2h", "--outage-patience=1m", "--share-tenant", "--reason=INC-1"]
 )
 def test_a_standing_worker_takes_no_flag_that_would_change_nothing(tmp_path: Path, flag: str) -> None:

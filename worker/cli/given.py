@@ -80,15 +80,14 @@ def address(given: str | None, flag: str = "--queue") -> QueueAddress:
     Raises:
         UsageError: There is none, or it holds a password.
     """
-    from worker.brokers import QueueAddress
     from worker.errors import UsageError
 
     if given is None:
         given = os.environ.get(QUEUE, "")
         if not given:
             raise UsageError(f"Which queue? Give {flag} or set {QUEUE}.")
-        return QueueAddress.parse(given)
-    found = QueueAddress.parse(given)
+        return _parsed(given, QUEUE)
+    found = _parsed(given, flag)
     if found.has_password:
         raise UsageError(
             f"{flag} holds a password, which everybody can see: set {QUEUE} to that URL instead"
@@ -124,20 +123,27 @@ def shared_store(given: str | None, queue: QueueAddress) -> QueueAddress | None:
 
 def _redis(url: str, flag: str, otherwise: str, instead: str | None) -> QueueAddress:
     """Return the Redis at `url`; `instead` is the variable for one with a password, where that was an argument."""
-    from worker.brokers import QueueAddress
     from worker.errors import UsageError
 
     if not url.startswith(("redis://", "rediss://")):
         raise UsageError(f"{flag} is the URL of a Redis, redis:// or rediss://{otherwise}")
-    try:
-        found = QueueAddress.parse(url)
-    except UsageError as error:
-        raise UsageError(str(error).replace("--queue", flag)) from None
+    found = _parsed(url, flag)
     if instead is not None and found.has_password:
         raise UsageError(
             f"{flag} holds a password, which everybody can see: set {instead} to that URL instead."
         )
     return found
+
+
+def _parsed(url: str, given_by: str) -> QueueAddress:
+    """Return the address; what is wrong with it is said of what it was given by."""
+    from worker.brokers import QueueAddress
+    from worker.errors import UsageError
+
+    try:
+        return QueueAddress.parse(url)
+    except UsageError as error:
+        raise UsageError(str(error).replace("--queue", given_by)) from None
 
 
 def via(fleet: flags.Fleet, steering: flags.Steering) -> Via | None:
