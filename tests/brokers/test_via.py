@@ -15,7 +15,7 @@ from brokers.servers import RedisServer
 
 from worker.model import Depth
 
-OF_EACH_RUN = {"_started_at", "_finished_at", "_duration_ms", "_run_id", "_attempts"}
+OF_EACH_RUN = {"_started_at", "_finished_at", "_duration_ms", "_run_id"}
 
 
 @pytest.fixture
