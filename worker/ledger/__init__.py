@@ -2,13 +2,14 @@
 
 from worker.ledger.additions import add
 from worker.ledger.collected import CollectedRow, Collection, add_collected, known_of, open_collected
-from worker.ledger.fold import facts, first_pending, foreseen, report_rows, snapshot, verify
+from worker.ledger.fold import facts, report_rows, snapshot, verify
 from worker.ledger.folder import Binding, PlanSummary, RunFolder
 from worker.ledger.inbox import Command
 from worker.ledger.inbox import post as post_command
 from worker.ledger.inbox import take as take_commands
 from worker.ledger.ledger import RunLedger
 from worker.ledger.locks import FileLock, tenant_lock
+from worker.ledger.pending import first_pending, foreseen
 from worker.ledger.planning import PlanDraft, remove_stale_drafts
 from worker.ledger.schema import COLLECTED, PUBLISHED_TO
 

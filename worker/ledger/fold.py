@@ -12,11 +12,8 @@ import msgspec
 
 from worker.errors import LedgerError
 from worker.ledger.folder import RunFolder
-from worker.ledger.protection import IS_PROTECTED
 from worker.ledger.schema import COLLECTED, RESENT, broken, connect
-from worker.ledger.steps import next_pending
-from worker.model import Outcome, Row, RunState
-from worker.protection import is_protected
+from worker.model import Outcome, RunState
 from worker.reportable import ReportRow, RunFacts, SessionFacts
 
 _ROWS: Final = (
@@ -44,17 +41,11 @@ _STRAY: Final = (
     "SELECT count(*) FROM outcomes LEFT JOIN rows ON rows.row = outcomes.row WHERE rows.row IS NULL"
 )
 
-_BARRED: Final = (
-    "SELECT count(*) FROM rows LEFT JOIN outcomes ON outcomes.row = rows.row"  # noqa: S608 - a constant
-    " WHERE EXISTS (SELECT 1 FROM protected) AND planned IS NULL AND outcomes.row IS NULL"
-    f" AND {IS_PROTECTED}"
-)
 _UNKNOWN: Final = (
     "SELECT (SELECT count(*) FROM rows WHERE planned NOT IN ('invalid', 'duplicate', 'excluded'))"
     " + (SELECT count(*) FROM outcomes WHERE outcome NOT IN"
     " ('succeeded', 'unconfirmed', 'not_found', 'refused', 'exhausted', 'excluded'))"
 )
-_LOOK_AHEAD: Final = 1000
 _OUTCOMES: Final = {str(outcome): outcome for outcome in Outcome}
 
 
@@ -79,7 +70,7 @@ class Snapshot:
         owned = (
             self._folder.owned
         )  # asked before and after: a session that begins or ends meanwhile was not killed
-        with _understood(self._folder):
+        with understood(self._folder):
             return _facts(self._connection, lambda: owned or self._folder.owned)
 
     def verify(self) -> None:
@@ -88,7 +79,7 @@ class Snapshot:
         Raises:
             LedgerError: The ledger cannot be read, or does not add up.
         """
-        with _understood(self._folder):
+        with understood(self._folder):
             _verify(self._connection, self._folder)
 
     def rows(self) -> Iterator[ReportRow]:
@@ -97,7 +88,7 @@ class Snapshot:
         Raises:
             LedgerError: The ledger cannot be read.
         """
-        with _understood(self._folder):
+        with understood(self._folder):
             yield from _rows(self._connection)
 
 
@@ -121,21 +112,6 @@ def facts(folder: RunFolder) -> RunFacts:
     """
     with snapshot(folder) as now:
         return now.facts()
-
-
-def foreseen(folder: RunFolder) -> dict[Outcome, int]:
-    """Return rows by outcome as a session would begin: pending ones that are protected by now are excluded.
-
-    Raises:
-        LedgerError: The ledger cannot be read.
-    """
-    outcomes = facts(folder).outcomes
-    with _reading(folder) as connection:
-        (barred,) = connection.execute(_BARRED).fetchone()
-    return outcomes | {
-        Outcome.PENDING: outcomes[Outcome.PENDING] - barred,
-        Outcome.EXCLUDED: outcomes[Outcome.EXCLUDED] + barred,
-    }
 
 
 def verify(folder: RunFolder) -> None:
@@ -284,39 +260,9 @@ def _sessions(connection: sqlite3.Connection, owned: Callable[[], bool]) -> tupl
 
 
 @contextlib.contextmanager
-def _understood(folder: RunFolder) -> Iterator[None]:
+def understood(folder: RunFolder) -> Iterator[None]:
     """Say in a sentence that the ledger holds what cannot be read."""
     try:
         yield
     except (sqlite3.Error, msgspec.MsgspecError, KeyError, ValueError) as error:
         raise broken(folder.ledger, error) from error
-
-
-@contextlib.contextmanager
-def _reading(folder: RunFolder) -> Iterator[sqlite3.Connection]:
-    """Yield a connection that sees one moment of the ledger."""
-    with (
-        contextlib.closing(connect(folder.ledger, read_only=True)) as connection,
-        _understood(folder),
-    ):
-        connection.execute("BEGIN")
-        yield connection
-
-
-def first_pending(folder: RunFolder, limit: int) -> list[Row]:
-    """Return the first `limit` rows that a session would call.
-
-    Raises:
-        LedgerError: The ledger cannot be read.
-    """
-    found: list[Row] = []
-    after = 0
-    with _reading(folder) as connection:
-        protected = {id_ for (id_,) in connection.execute("SELECT id FROM protected")}
-        while len(found) < limit:
-            rows = next_pending(connection, after, _LOOK_AHEAD, in_flight_too=not folder.owned)
-            if not rows:
-                break
-            after = rows[-1].number
-            found += (row for row in rows if not is_protected(row, protected))
-    return found[:limit]

@@ -21,7 +21,7 @@ from worker.ledger.additions import as_value
 from worker.ledger.folder import LEDGER, LISTS, Binding, RunFolder
 from worker.ledger.inserts import insert
 from worker.ledger.locks import FileLock, alone_in, is_held
-from worker.ledger.protection import IS_PROTECTED
+from worker.ledger.marking import mark_duplicates, mark_excluded
 from worker.ledger.schema import TABLES, VERSION, broken
 from worker.model import InputRow, Outcome
 
@@ -32,39 +32,6 @@ _BATCH: Final = 4096
 
 _GOOD: Final = "rows (row, line, user_id, identifier_id, cells)"
 _INVALID: Final = "rows (row, line, user_id, identifier_id, cells, planned, error_code, error_message)"
-_EXCLUDE: Final = (
-    "UPDATE rows SET planned = 'excluded', error_code = 'protected',"  # noqa: S608 - a constant
-    " error_message = 'on the protected list'"
-    f" WHERE planned IS NULL AND {IS_PROTECTED}"
-)
-_SEVERAL: Final = (
-    "CREATE TABLE several (user_id TEXT PRIMARY KEY, rows INTEGER NOT NULL) WITHOUT ROWID",
-    (
-        "INSERT INTO several SELECT user_id, count(*) FROM rows WHERE planned IS NULL"
-        " GROUP BY user_id HAVING count(*) > 1"
-    ),
-)
-_USERS: Final = (
-    "SELECT (SELECT count(*) FROM rows WHERE planned IS NULL) - coalesce(sum(rows - 1), 0), count(*)"
-    " FROM several"
-)
-_REPEATED: Final = (
-    (
-        "CREATE TABLE repeated (user_id TEXT, identifier_id TEXT, first INTEGER,"
-        " PRIMARY KEY (user_id, identifier_id)) WITHOUT ROWID"
-    ),
-    (
-        "INSERT INTO repeated SELECT user_id, identifier_id, min(row) FROM rows"
-        " WHERE planned IS NULL AND user_id IN (SELECT user_id FROM several)"
-        " GROUP BY user_id, identifier_id HAVING count(*) > 1"
-    ),
-)
-_DUPLICATE: Final = (
-    "UPDATE rows SET planned = 'duplicate', duplicate_of = repeated.first, error_code = 'duplicate',"
-    " error_message = 'the same pair as row ' || repeated.first FROM repeated"
-    " WHERE rows.user_id = repeated.user_id AND rows.identifier_id = repeated.identifier_id"
-    " AND rows.row > repeated.first AND rows.planned IS NULL"
-)
 
 
 class PlanDraft:
@@ -172,7 +139,8 @@ class PlanDraft:
         """
         self._meta[LISTS] = as_value(lists)
         try:
-            self._mark(protected)
+            mark_excluded(self._connection, protected)
+            self._users = mark_duplicates(self._connection)
             self._count(header)
             self._connection.execute("COMMIT")
             # A reader never stands in the way of the one who begins the run: it is in WAL mode already.
@@ -228,25 +196,6 @@ class PlanDraft:
         cells = json.dumps([_storable(cell) for cell in row.cells])
         values = (row.number, row.line, *ids, cells, str(Outcome.INVALID), row.error_code, message)
         insert(self._connection, _INVALID, [values])
-
-    def _mark(self, protected: frozenset[str]) -> None:
-        if protected:
-            self._connection.executemany(
-                "INSERT INTO protected (id) VALUES (?)", ((id_,) for id_ in protected)
-            )
-            self._connection.execute(_EXCLUDE)
-        self._mark_duplicates()
-
-    def _mark_duplicates(self) -> None:
-        """Count the users, and look for repeated pairs among those who have several rows: most have one."""
-        execute = self._connection.execute
-        for statement in _SEVERAL:
-            execute(statement)
-        self._users, with_several = execute(_USERS).fetchone()
-        if with_several:
-            for statement in (*_REPEATED, _DUPLICATE, "DROP TABLE repeated"):
-                execute(statement)
-        execute("DROP TABLE several")
 
     def _count(self, header: tuple[str, ...]) -> None:
         self._meta |= {

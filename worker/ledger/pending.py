@@ -1,0 +1,68 @@
+"""What a session would begin with: the rows that are pending, but for those that are protected by now. Read-only."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from typing import Final
+
+from worker.ledger.fold import facts, understood
+from worker.ledger.folder import RunFolder
+from worker.ledger.protection import IS_PROTECTED
+from worker.ledger.schema import connect
+from worker.ledger.steps import next_pending
+from worker.model import Outcome, Row
+from worker.protection import is_protected
+
+_BARRED: Final = (
+    "SELECT count(*) FROM rows LEFT JOIN outcomes ON outcomes.row = rows.row"  # noqa: S608 - a constant
+    " WHERE EXISTS (SELECT 1 FROM protected) AND planned IS NULL AND outcomes.row IS NULL"
+    f" AND {IS_PROTECTED}"
+)
+_LOOK_AHEAD: Final = 1000
+
+
+def foreseen(folder: RunFolder) -> dict[Outcome, int]:
+    """Return rows by outcome as a session would begin: pending ones that are protected by now are excluded.
+
+    Raises:
+        LedgerError: The ledger cannot be read.
+    """
+    outcomes = facts(folder).outcomes
+    with _reading(folder) as connection:
+        (barred,) = connection.execute(_BARRED).fetchone()
+    return outcomes | {
+        Outcome.PENDING: outcomes[Outcome.PENDING] - barred,
+        Outcome.EXCLUDED: outcomes[Outcome.EXCLUDED] + barred,
+    }
+
+
+def first_pending(folder: RunFolder, limit: int) -> list[Row]:
+    """Return the first `limit` rows that a session would call.
+
+    Raises:
+        LedgerError: The ledger cannot be read.
+    """
+    found: list[Row] = []
+    after = 0
+    with _reading(folder) as connection:
+        protected = {id_ for (id_,) in connection.execute("SELECT id FROM protected")}
+        while len(found) < limit:
+            rows = next_pending(connection, after, _LOOK_AHEAD, in_flight_too=not folder.owned)
+            if not rows:
+                break
+            after = rows[-1].number
+            found += (row for row in rows if not is_protected(row, protected))
+    return found[:limit]
+
+
+@contextlib.contextmanager
+def _reading(folder: RunFolder) -> Iterator[sqlite3.Connection]:
+    """Yield a connection that sees one moment of the ledger."""
+    with (
+        contextlib.closing(connect(folder.ledger, read_only=True)) as connection,
+        understood(folder),
+    ):
+        connection.execute("BEGIN")
+        yield connection
