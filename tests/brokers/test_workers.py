@@ -37,6 +37,16 @@ def test_published_twice_is_called_once_where_rows_are_remembered(fleet: Fleet, 
     every_row_once(fleet, rows)
 
 
+@pytest.mark.parametrize("broker", ["redis"], indirect=True)
+def test_a_receipt_tells_of_invalid_rows_as_a_plan_does(fleet: Fleet) -> None:
+    fleet.file(10, "--bad", "2")
+    code, out, _ = fleet.call("enqueue", "batch.csv", "--json")
+    told = json.loads(out)
+    planned = json.loads(fleet.call("plan", "batch.csv", "--json")[1])
+    assert (code, told["invalid"], len(told["first_invalid"])) == (1, 2, 2)
+    assert told["first_invalid"] == planned["first_invalid"]
+
+
 def test_a_killed_workers_rows_are_done_by_another(fleet: Fleet) -> None:
     rows = fleet.batch()
     victim = fleet.work("--until-empty", "--rate", "100/s")

@@ -83,7 +83,8 @@ def enqueue(
     show.first_invalid(receipt.first_invalid)
     exit_code = 1 if receipt.invalid else 0
     if as_json:
-        show.say_json(dataclasses.asdict(receipt) | {"exit_code": exit_code})
+        first_invalid = show.invalid_objects(receipt.first_invalid)
+        show.say_json(dataclasses.asdict(receipt) | {"first_invalid": first_invalid, "exit_code": exit_code})
     raise SystemExit(exit_code)
 
 

@@ -87,6 +87,11 @@ def first_invalid(rows: Iterable[tuple[int, int, str]]) -> None:
         say(f"           invalid: row {row}, line {line}: {message}")
 
 
+def invalid_objects(rows: Iterable[tuple[int, int, str]]) -> list[dict[str, object]]:
+    """Return invalid rows for JSON."""
+    return [{"row": row, "line": line, "message": message} for row, line, message in rows]
+
+
 def plan_object(folder: RunFolder) -> dict[str, object]:
     """Return what `plan --json` prints."""
     planned, known = folder.plan_summary(), facts(folder)
@@ -99,9 +104,7 @@ def plan_object(folder: RunFolder) -> dict[str, object]:
         "rows": known.rows,
         "users": planned.users,
         "outcomes": foreseen(folder),
-        "first_invalid": [
-            {"row": row, "line": line, "message": message} for row, line, message in planned.first_invalid
-        ],
+        "first_invalid": invalid_objects(planned.first_invalid),
         "exit_code": 0,
     }
 
