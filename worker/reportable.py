@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Final
 
 from worker.model import Outcome, RunState
+
+COLLECTED: Final = "collected"
+"""By this word a run's selection says that its rows were collected from a queue, and of which batch."""
 
 
 @dataclasses.dataclass(slots=True)

@@ -17,8 +17,9 @@ from worker.compose.session import SessionRequest, run_session
 from worker.connection import load_key
 from worker.errors import BulkUnverifyError, UsageError
 from worker.hints import typed, typed_for
-from worker.ledger import COLLECTED, facts
+from worker.ledger import facts
 from worker.model import Outcome, RunState
+from worker.reportable import COLLECTED
 
 if TYPE_CHECKING:
     from worker.compose.engine import Via

@@ -21,7 +21,6 @@ from worker.compose.reporting import last_report
 from worker.compose.stopping import StopRequest, heed_signals
 from worker.errors import BrokerError, RunBusyError
 from worker.ledger import (
-    COLLECTED,
     CollectedRow,
     Collection,
     RunFolder,
@@ -32,6 +31,7 @@ from worker.ledger import (
 from worker.model import Delivery, Row
 from worker.ports import Queue, WorkQueue
 from worker.queueing import FoundRow, Patience, UnreadableError, dead_letter, decode_findings, result_of
+from worker.reportable import COLLECTED
 
 _AT_ONCE: Final = 300
 """Messages, of 100 outcomes at most."""

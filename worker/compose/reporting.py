@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from worker.ledger import COLLECTED, RunFolder, facts, snapshot
+from worker.ledger import RunFolder, facts, snapshot
 from worker.model import Outcome
 from worker.report.manifest import MANIFEST_NAME
 from worker.report.summary import exit_code
 from worker.report.writer import REPORT_NAME, SUMMARY_NAME, write_all
+from worker.reportable import COLLECTED
 
 NOT_SOUND: Final = 3
 """Exit code of a run whose report is not the whole run: it must not look like a success."""

@@ -11,10 +11,9 @@ from worker.ledger.ledger import RunLedger
 from worker.ledger.locks import FileLock, tenant_lock
 from worker.ledger.pending import first_pending, foreseen
 from worker.ledger.planning import PlanDraft, remove_stale_drafts
-from worker.ledger.schema import COLLECTED, PUBLISHED_TO
+from worker.ledger.schema import PUBLISHED_TO
 
 __all__ = [
-    "COLLECTED",
     "PUBLISHED_TO",
     "Binding",
     "CollectedRow",

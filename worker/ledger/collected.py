@@ -18,8 +18,9 @@ from worker.ledger import steps
 from worker.ledger.folder import Binding, RunFolder
 from worker.ledger.inserts import insert
 from worker.ledger.planning import PlanDraft
-from worker.ledger.schema import COLLECTED, broken, connect
+from worker.ledger.schema import broken, connect
 from worker.model import Result, RunState
+from worker.reportable import COLLECTED
 
 HEADER: Final = ("user_id", "identifier_id", "batch", "number", "worker")
 _SESSION: Final = 1

@@ -12,9 +12,9 @@ import msgspec
 
 from worker.errors import LedgerError
 from worker.ledger.folder import RunFolder
-from worker.ledger.schema import COLLECTED, RESENT, broken, connect
+from worker.ledger.schema import RESENT, broken, connect
 from worker.model import Outcome, RunState
-from worker.reportable import ReportRow, RunFacts, SessionFacts
+from worker.reportable import COLLECTED, ReportRow, RunFacts, SessionFacts
 
 _ROWS: Final = (
     "SELECT rows.row, rows.cells, rows.user_id, rows.identifier_id, rows.planned, rows.error_code,"

@@ -47,9 +47,6 @@ _SINCE_1: Final = (
     "CREATE TABLE IF NOT EXISTS collected (batch TEXT NOT NULL, number INTEGER NOT NULL, row INTEGER NOT NULL,"
     " PRIMARY KEY (batch, number)) WITHOUT ROWID; PRAGMA user_version = 2"
 )
-COLLECTED: Final = "collected"
-"""By this word a run's selection says that its rows were collected from a queue, and of which batch."""
-
 PUBLISHED_TO: Final = "published_to"
 """Under this name `meta` holds the queue that rows were published to last, without its login."""
 COOL_DOWN_UNTIL: Final = "cool_down_until"

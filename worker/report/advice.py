@@ -8,7 +8,7 @@ from pathlib import Path
 from worker.hints import DEFAULT_OPERATION, typed, typed_for
 from worker.model import RETRYABLE, Outcome, RunState
 from worker.report.summary import every_outcome, reconciliation
-from worker.reportable import RunFacts
+from worker.reportable import COLLECTED, RunFacts
 from worker.units import format_duration
 
 
@@ -23,7 +23,7 @@ class Step:
 def next_steps(facts: RunFacts, run_dir: Path) -> list[Step]:
     """Return what an operator may want to do next, first things first; empty when nothing is left."""
     outcomes = every_outcome(facts.outcomes)
-    if "collected" in facts.selection and outcomes[Outcome.PENDING]:
+    if COLLECTED in facts.selection and outcomes[Outcome.PENDING]:
         return [Step("Collect the rest once the workers have it:", typed("collect", runs_dir=run_dir.parent))]
     if facts.state is not RunState.FINISHED:
         return [_resume(facts, run_dir, outcomes[Outcome.PENDING])]
