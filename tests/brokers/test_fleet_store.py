@@ -173,6 +173,26 @@ async def test_a_clock_that_was_set_back_holds_nobody_for_long(
     assert grant.first_s <= grant.at_s + 1.1
 
 
+async def test_a_clock_that_was_set_back_while_workers_come_back_counts_them_all_the_same(
+    store: FleetStore, client: redis.Redis, tenant: str
+) -> None:
+    at_s = (await store.reserve(ask("a", expected=2))).at_s
+    ahead = {"since": (at_s + 3.0) * 1e6, "expected_until": (at_s + 8.0) * 1e6}
+    client.hset(f"bulk-unverify:{{{tenant}}}:rate", mapping=ahead)
+    for wanted in (0, 2):
+        grant = await store.reserve(ask("a", slots=wanted))
+        assert (grant.present, grant.interval_s) == (1, pytest.approx(1 / 50))
+        assert grant.first_s == pytest.approx(grant.at_s, abs=0.1)
+
+
+async def test_a_clock_that_was_set_back_keeps_nobody_from_leading(
+    store: FleetStore, client: redis.Redis, tenant: str
+) -> None:
+    at_s = (await store.reserve(ask("a", willing=True))).at_s
+    client.hset(f"bulk-unverify:{{{tenant}}}:rate", "leads_until", (at_s + 3600.0) * 1e6)
+    assert (await store.reserve(ask("b", willing=True))).leads
+
+
 async def test_its_keys_are_in_one_slot_and_go_by_themselves(
     store: FleetStore, client: redis.Redis, tenant: str
 ) -> None:

@@ -17,6 +17,8 @@ for i = 2, 12 do arg[i] = tonumber(ARGV[i]) end
 local state = redis.call('HMGET', KEYS[1], 'tat', 'resume', 'rate', 'climb', 'leader', 'leads_until',
                          'expected', 'expected_until', 'since')
 local function known(i) return tonumber(state[i] or 0) end
+-- What lasts for so long at most and is still further off is from before the clock was set back: it is over.
+local function ends(i, most) return known(i) <= now + most and known(i) or 0 end
 
 -- Who is there. One that went silent may pace itself: its share is kept free until it is forgotten. So is, after
 -- Redis was away, that of those who have not come back yet.
@@ -27,8 +29,9 @@ for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now - FORGET)
   redis.call('ZREM', KEYS[3], gone)
 end
 local workers = redis.call('ZCARD', KEYS[2])
-local expected = now < known(8) and known(7) or 0
-local since = now < known(8) and known(9) or 0
+local gathering = now < ends(8, GATHER)
+local expected = gathering and known(7) or 0
+local since = gathering and known(9) or 0
 if arg[12] > 0 then
   expected = math.max(expected, arg[12])
   if since == 0 then since = now end
@@ -38,8 +41,8 @@ local present = redis.call('ZCOUNT', KEYS[2], math.max(now - PRESENT, since), '+
 
 -- The rate. One worker leads: what it knows of the limit holds; a new one goes on from there.
 local rate, climb = known(3), state[4] or '-1'
-local led = state[5] == ARGV[1] and now < known(6)
-local leads = arg[9] == 1 and (led or now >= known(6))
+local led = state[5] == ARGV[1] and now < ends(6, LEASE)
+local leads = arg[9] == 1 and (led or now >= ends(6, LEASE))
 if leads then redis.call('HSET', KEYS[1], 'leader', ARGV[1], 'leads_until', now + LEASE) end
 if (leads and led) or rate == 0 then rate, climb = arg[10], ARGV[11] end
 local ceiling = tonumber(redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2])
