@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import math
 from collections.abc import AsyncIterator, Iterator
@@ -91,6 +92,20 @@ async def test_a_cool_down_holds_all_and_only_ever_moves_later(store: FleetStore
     longest = await store.reserve(ask("b", refused=1, cool_down_s=1e9))
     assert longest.resume_s == pytest.approx(longest.at_s + 300.0)
     assert longest.refused == 3
+
+
+async def test_after_a_cool_down_slots_begin_at_once_and_nobody_gets_one_that_another_has(
+    store: FleetStore,
+) -> None:
+    slow = {"ceiling_per_s": 0.5, "found": Found(0.5), "slots": 2}
+    for name in "abcd":
+        await store.reserve(ask(name, **slow))  # sixteen seconds of slots, which all of them give up
+    held = await store.reserve(ask("a", **slow, refused=1, cool_down_s=0.05))
+    await asyncio.sleep(0.06)
+    grants = [await store.reserve(ask(name, **slow)) for name in "abcd"]
+    times = [at for grant in grants for at in slots(grant)]
+    assert times[0] == pytest.approx(held.resume_s, abs=0.5)
+    assert [late - early for early, late in itertools.pairwise(times)] == pytest.approx([2.0] * 7, abs=1e-5)
 
 
 async def test_the_smallest_rate_that_a_living_worker_was_told_counts(store: FleetStore) -> None:

@@ -54,8 +54,8 @@ local resume = math.min(known(2), now + LONGEST)
 if arg[7] > 0 then resume = math.max(resume, now + math.min(arg[7], LONGEST)) end
 
 -- The slots. A moment for which nobody asked is lost. What is further ahead than workers reserve is from a clock
--- that was set, or from a slower rate.
-local tat = math.min(known(1), now + 1e6 + 2 * workers * interval)
+-- that was set, or from a slower rate. What was reserved when a cool-down began is given up by all who hear of it.
+local tat = resume > known(2) and 0 or math.min(known(1), now + 1e6 + 2 * workers * interval)
 tat = math.max(tat, resume, now + arg[4] - CATCH_UP)
 local slots = resume > now and 0 or arg[3]
 redis.call('HSET', KEYS[1], 'tat', tat + slots * interval, 'resume', resume, 'rate', rate, 'climb', climb)

@@ -56,6 +56,8 @@ class FleetRate:
         self._in_force_per_s = self._found.rate_per_s
         self._accepted = self._refused = self._expected = 0
         self._resume_at = self._free_at = -math.inf
+        self._resume_s = -math.inf
+        """The same as `_resume_at`, on the store's clock and as the store told it."""
         self._told_per_s: float | None = None
         self._asked_at = now - _IDLE_S
         self._asked_alone = False
@@ -184,8 +186,9 @@ class FleetRate:
             self._share = None
         resume_at = self._clock.here(grant.resume_s)
         self._resume_at = max(self._resume_at, resume_at)
-        if resume_at > now:
+        if grant.resume_s != self._resume_s:  # what is held was given up with it, though it may be over
             self._slots.drop()
+        self._resume_s = grant.resume_s
         self._slots.add(self._clock.here(grant.first_s), grant.interval_s, grant.slots)
         self._follow(grant, now, resume_at)
         return max(0.0, resume_at - now)

@@ -38,8 +38,8 @@ class Store:
             self._expected, self._expected_until = ask.expected, now + 5
         total = max(len(workers), self._expected if now < self._expected_until else 0)
         interval_s = total / (self._per_s * present)
-        if ask.cool_down_s:
-            self.resume_s = max(self.resume_s, now + ask.cool_down_s)
+        if now + ask.cool_down_s > max(now, self.resume_s):
+            self.resume_s, self._tat = now + ask.cool_down_s, 0.0
         self._refused += ask.refused
         first_s = max(self._tat, self.resume_s, now + ask.after_s - 0.002)
         slots = 0 if self.resume_s > now else ask.slots

@@ -135,6 +135,20 @@ def test_who_hears_of_a_cool_down_gives_its_slots_up() -> None:
     assert second.take(10.03) == math.inf
 
 
+def test_who_hears_of_a_cool_down_when_it_is_over_gives_up_what_it_held_before() -> None:
+    slow, store = RatePlan(0.5, adaptive=True), Store(0.5)
+    first, second = rate(plan=slow), rate(plan=slow)
+    share_in(store, first, 10.0)
+    share_in(store, second, 10.0)
+    first.throttled(10.1, 10.3)
+    share_in(store, first, 10.1)
+    share_in(store, first, 10.4)  # slots at 10.4 and 12.4
+    assert second.take(10.5) == pytest.approx(3.5, abs=0.01)
+    share_in(store, second, 11.0)
+    share_in(store, second, 11.0)
+    assert second.take(11.0) == pytest.approx(3.4, abs=0.01)  # after those of the first one
+
+
 def test_who_hears_nothing_keeps_to_its_share_once_the_others_slots_are_over() -> None:
     fleet, store = rate(workers=4), Store(100.0)
     share_in(store, fleet, 10.0, workers=3)
