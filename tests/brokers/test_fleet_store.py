@@ -44,7 +44,6 @@ PLAIN = Ask(
     worker="a",
     ceiling_per_s=50.0,
     slots=0,
-    after_s=0.0,
     accepted=0,
     refused=0,
     cool_down_s=0.0,
@@ -166,11 +165,6 @@ async def test_a_store_without_memory_grants_no_more_than_the_shares_of_those_wh
     assert (await store.reserve(ask("b", expected=4))).interval_s == pytest.approx(2 / 50)
     client.hset(f"bulk-unverify:{{{tenant}}}:rate", "expected_until", 1)  # five seconds later
     assert (await store.reserve(ask("a"))).interval_s == pytest.approx(1 / 50)
-
-
-async def test_a_slot_may_be_asked_for_not_before_a_moment(store: FleetStore) -> None:
-    grant = await store.reserve(ask(slots=1, after_s=2.0))
-    assert grant.first_s == pytest.approx(grant.at_s + 2.0, abs=0.0041)
 
 
 async def test_a_clock_that_was_set_back_holds_nobody_for_long(

@@ -55,7 +55,9 @@ class FleetRate:
         self._found = Found(first_guess_per_s(plan.ceiling_per_s))
         self._in_force_per_s = self._found.rate_per_s
         self._accepted = self._refused = self._expected = 0
-        self._resume_at = self._free_at = -math.inf
+        self._resume_at = -math.inf
+        self._free_at = -math.inf
+        """Its share, when it was alone last, had no slot before this."""
         self._resume_s = -math.inf
         """The same as `_resume_at`, on the store's clock and as the store told it."""
         self._told_per_s: float | None = None
@@ -144,10 +146,11 @@ class FleetRate:
         """Return in how many seconds to ask; `line`: calls that could go now if there were slots."""
         if self._share is not None:  # before its first call once more: the answer may only have been late
             every_s = _POLL_S if self._expected and not self._asked_alone else _IDLE_S
-        elif self._refused or self._wanted(line) or not self._clock.is_known:
+        elif self._refused or self._wanted(line, now) or not self._clock.is_known:
             every_s = _GAP_S
         elif line:
-            every_s = min(max(_POLL_S, self._slots.next_in(now) - _NEAR_S), _IDLE_S)
+            next_s = self._slots.next_in(now) if now >= self._free_at else self._free_at - now
+            every_s = min(max(_POLL_S, next_s - _NEAR_S), _IDLE_S)
         else:
             every_s = _IDLE_S if self._lead is None or self._lead.found == self._found else _POLL_S
         return max(0.0, self._asked_at + every_s - now)
@@ -161,8 +164,7 @@ class FleetRate:
         return Ask(
             worker=self._worker,
             ceiling_per_s=self._ceiling_per_s,
-            slots=self._wanted(line),
-            after_s=max(0.0, self._free_at - now),
+            slots=self._wanted(line, now),
             accepted=self._accepted,
             refused=self._refused,
             cool_down_s=max(0.0, self._resume_at - now) if self._refused else 0.0,
@@ -223,10 +225,10 @@ class FleetRate:
     def _is_low(self, held: int) -> bool:
         return held <= self._most() // 2
 
-    def _wanted(self, line: int) -> int:
+    def _wanted(self, line: int, now: float) -> int:
         """Return how many slots to ask for now."""
         held = len(self._slots)
-        if self._share is not None or not self._clock.is_known or not self._is_low(held):
+        if self.is_alone or now < self._free_at or not self._clock.is_known or not self._is_low(held):
             return 0
         return max(0, min(line, self._most()) - held)
 

@@ -41,7 +41,7 @@ class Store:
         if now + ask.cool_down_s > max(now, self.resume_s):
             self.resume_s, self._tat = now + ask.cool_down_s, 0.0
         self._refused += ask.refused
-        first_s = max(self._tat, self.resume_s, now + ask.after_s - 0.002)
+        first_s = max(self._tat, self.resume_s, now - 0.002)
         slots = 0 if self.resume_s > now else ask.slots
         self._tat = first_s + slots * interval_s
         return Grant(

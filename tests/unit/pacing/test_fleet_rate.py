@@ -172,11 +172,24 @@ def test_who_comes_back_has_no_slot_before_the_one_that_its_share_would_have() -
     share_in(store, fleet, 10.0)
     fleet.lost(10.0)
     assert fleet.take(10.5) == 0.0
-    grant = share_in(store, fleet, 10.5)
-    assert grant.slots == 0
-    ask = fleet.ask(10.51, 10)
-    assert ask.after_s == pytest.approx(0.03, abs=0.005)
-    assert ask.expected == 0
+    assert share_in(store, fleet, 10.5).slots == 0
+    assert fleet.due_s(10.53, 10) == 0.0
+    ask = fleet.ask(10.53, 10)
+    assert (ask.slots, ask.expected) == (0, 0)
+    assert fleet.due_s(10.54, 10) == 0.0
+    assert fleet.ask(10.54, 10).slots == 8
+
+
+def test_the_slots_of_the_others_do_not_wait_for_one_that_comes_back() -> None:
+    slow, store = RatePlan(1.0, adaptive=True), Store(1.0)
+    lost, other = rate(workers=4, plan=slow), rate(workers=4, plan=slow)
+    share_in(store, lost, 10.0)
+    lost.lost(10.0)
+    share_in(store, lost, 13.0)  # its share would have had its next slot at 18
+    share_in(store, lost, 13.1)
+    assert 1.0 <= lost.due_s(13.1, 10) + 0.1 <= 1.1  # there is no hurry
+    share_in(store, other, 13.1)
+    assert other.take(13.1) == 0.0
 
 
 def test_a_refusal_is_learnt_from_while_alone_too_and_told_when_it_is_back() -> None:
