@@ -63,21 +63,23 @@ async def keep_together(
         yield Together(alone, part)
         return
     async with contextlib.aclosing(open_fleet_store(sharing.store, tenant)) as store:
-        if sharing.workers is None:
-            await _reach(store, worker)
         cap = None if rows is None else HourlyCap(rows, store.row_count(queue), log)
         if steering.rate.is_unlimited:
             yield Together(AsyncPacer(steering.rate, concurrency=steering.concurrency), cap)
             return
         fleet = FleetRate(steering.rate, workers=sharing.parts, worker=worker, now=time.monotonic())
         pacer = AsyncPacer(steering.rate, concurrency=steering.concurrency, fleet=fleet)
-        async with _linked(FleetLink(store, fleet, pacer, log), store, worker):
+        link = FleetLink(store, fleet, pacer, log)
+        if sharing.workers is None:
+            await _reach(link)
+        async with _linked(link, store, worker):
             yield Together(pacer, cap)
 
 
-async def _reach(store: FleetStore, worker: str) -> None:
+async def _reach(link: FleetLink) -> None:
+    """Learn how many workers there are: one that never did would take its share for all of the rate."""
     try:
-        await store.leave(worker)
+        await link.reach()
     except BrokerError as error:
         raise BrokerError(
             f"{error} It is to hold the rate that all workers share (--shared-rate). With --workers N this one would"
