@@ -219,6 +219,27 @@ async def test_a_store_that_is_lost_is_said_in_a_sentence() -> None:
         await store.reserve(ask())
 
 
+@pytest.mark.kills_broker
+@pytest.mark.parametrize(
+    ("spoil", "mend", "says"),
+    [
+        (["CONFIG", "SET", "maxmemory", "1"], ["CONFIG", "SET", "maxmemory", "0"], "OOM"),
+        (["REPLICAOF", "127.0.0.1", "1"], ["REPLICAOF", "NO", "ONE"], "READONLY"),
+        (["ACL", "SETUSER", "default", "-evalsha"], ["ACL", "SETUSER", "default", "+evalsha"], "NOPERM"),
+        (["ACL", "SETUSER", "default", "-zadd"], ["ACL", "SETUSER", "default", "+zadd"], "ResponseError"),
+    ],
+)
+async def test_a_store_that_refuses_says_why(
+    store: FleetStore, client: redis.Redis, spoil: list[str], mend: list[str], says: str
+) -> None:
+    client.execute_command(*spoil)
+    try:
+        with pytest.raises(BrokerError, match=rf"^Redis cannot be used \({says}\)\.$"):
+            await store.reserve(ask())
+    finally:
+        client.execute_command(*mend)
+
+
 async def test_rows_are_counted_for_all_who_count_and_no_hour_has_more(
     store: FleetStore, client: redis.Redis, tenant: str
 ) -> None:
