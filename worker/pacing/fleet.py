@@ -108,8 +108,9 @@ class FleetRate:
 
     def accepted(self, now: float) -> None:
         """Count a call that was not answered 429."""
-        self._accepted += 1
-        if self._share is not None:
+        if self._share is None:
+            self._accepted += 1
+        else:  # not told later: all at once, it would seem to be a rate that the server allows
             self._share.adaptive.accepted(now)
 
     def throttled(self, now: float, resume_at: float) -> None:
@@ -159,6 +160,8 @@ class FleetRate:
         """Return what to tell and ask for now; while this worker is alone it asks for no slot."""
         self._asked_at = now
         self._asked_alone = self._share is not None
+        if self._asked_alone and now >= self._resume_at:
+            self._refused = 0  # that is over, and nothing that the others could learn from
         if self._lead is not None:
             self._found = self._lead.found
         return Ask(

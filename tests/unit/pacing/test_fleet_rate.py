@@ -206,6 +206,18 @@ def test_a_refusal_is_learnt_from_while_alone_too_and_told_when_it_is_back() -> 
     assert fleet.granted(ask, store.reserve(ask, now + 500.0), now) == pytest.approx(30.0)
 
 
+def test_what_was_let_through_and_refused_long_ago_while_alone_is_not_told() -> None:
+    fleet, store = rate(), Store(100.0)
+    fleet.lost(10.0)
+    fleet.accepted(20.0)
+    fleet.throttled(20.0, 21.0)
+    share_in(store, fleet, 21.0)
+    ask = fleet.ask(21.1, 1)
+    assert (ask.accepted, ask.refused, store._refused) == (0, 0, 0)
+    fleet.accepted(21.2)
+    assert fleet.ask(21.3, 1).accepted == 1
+
+
 def test_a_rate_below_the_fleets_holds_this_worker_to_its_part() -> None:
     fleet, store = rate(), Store(100.0)
     share_in(store, fleet, 10.0, present=4)
