@@ -19,7 +19,8 @@ from worker.pacing.schedule import Schedule
 from worker.sharing import Ask, Found, Grant
 
 HORIZON_S: Final = 0.08
-"""All that the fleet has reserved together lasts so long, or two slots of each worker where that lasts longer."""
+"""All that the fleet has reserved together lasts so long and twice an answer's way, or two slots of each worker
+where that lasts longer."""
 _LEAST_SLOTS: Final = 2
 """One to wait for, and one for the time that the way to the store takes."""
 _GAP_S: Final = 0.004
@@ -29,6 +30,8 @@ _POLL_S: Final = 0.025
 _NEAR_S: Final = 0.1
 """Until a slot is so near, there is no hurry to hear."""
 _IDLE_S: Final = 1.0
+_FORGETS: Final = 0.9
+"""Share of the longest way that is still believed with each answer that came sooner."""
 
 
 class FleetRate:
@@ -63,6 +66,8 @@ class FleetRate:
         self._told_per_s: float | None = None
         self._asked_at = now - _IDLE_S
         self._asked_alone = False
+        self._way_s = 0.0
+        """How long answers take: while a slow one is on its way there have to be slots."""
         self.on_want: Callable[[], None] = lambda: None
         """Told when it is time to look whether to ask."""
 
@@ -179,7 +184,8 @@ class FleetRate:
 
     def granted(self, ask: Ask, grant: Grant, now: float) -> float:
         """Take what was granted; return for how many seconds nobody may call."""
-        self._clock.see(self._asked_at, now, grant.at_s)
+        self._way_s = max(now - self._asked_at, self._way_s * _FORGETS)
+        was_set = self._clock.see(self._asked_at, now, grant.at_s)
         self._accepted -= ask.accepted
         self._refused -= ask.refused
         self._told_per_s = None
@@ -191,7 +197,7 @@ class FleetRate:
             self._share = None
         resume_at = self._clock.here(grant.resume_s)
         self._resume_at = max(self._resume_at, resume_at)
-        if grant.resume_s != self._resume_s:  # what is held was given up with it, though it may be over
+        if was_set or grant.resume_s != self._resume_s:  # at a cool-down all give up what they hold
             self._slots.drop()
         self._resume_s = grant.resume_s
         self._slots.add(self._clock.here(grant.first_s), grant.interval_s, grant.slots)
@@ -210,7 +216,7 @@ class FleetRate:
         self._asked_at = now
         self._accepted = 0
         self._expected = self.workers
-        self._share = _Share(self._in_force_per_s / self.workers, now)
+        self._share = _Share(self._in_force_per_s / self.workers, now, self._horizon_s)
 
     def _follow(self, grant: Grant, now: float, resume_at: float) -> None:
         """Learn what the fleet met, if this worker leads, else what the one found who does."""
@@ -221,9 +227,13 @@ class FleetRate:
         else:
             self._lead.learn(grant, now, resume_at)
 
+    @property
+    def _horizon_s(self) -> float:
+        return HORIZON_S + 2.0 * self._way_s
+
     def _most(self) -> int:
         """Return how many slots to hold at most."""
-        return max(_LEAST_SLOTS, int(self._in_force_per_s * HORIZON_S / self._present))
+        return max(_LEAST_SLOTS, int(self._in_force_per_s * self._horizon_s / self._present))
 
     def _is_low(self, held: int) -> bool:
         return held <= self._most() // 2
@@ -239,6 +249,6 @@ class FleetRate:
 class _Share:
     """What a worker may do by itself while it hears nothing of the others."""
 
-    def __init__(self, rate_per_s: float, now: float) -> None:
+    def __init__(self, rate_per_s: float, now: float, horizon_s: float) -> None:
         self.adaptive = AdaptiveRate(rate_per_s, now)
-        self.schedule = Schedule(rate_per_s, last_at=now + max(HORIZON_S, 1.0 / rate_per_s))
+        self.schedule = Schedule(rate_per_s, last_at=now + max(horizon_s, 1.0 / rate_per_s))

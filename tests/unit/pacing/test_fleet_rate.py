@@ -68,12 +68,58 @@ def test_a_servers_clock_is_known_as_well_as_the_quickest_answer_tells(late_s: f
     assert clock.here(5030.0) == pytest.approx(30.0 + late_s, abs=3e-4)
 
 
-@pytest.mark.parametrize("jump_s", [-3600.0, -1.0, 1.1, 3600.0])
+@pytest.mark.parametrize("jump_s", [-3600.0, -1.0, 0.1, 1.1, 3600.0])
 def test_a_servers_clock_that_was_set_is_noticed_with_the_next_answer(jump_s: float) -> None:
     clock = ServerClock()
     clock.see(1.0, 1.002, 5001.001)
-    clock.see(2.0, 2.002, 5002.001 + jump_s)
+    assert not clock.see(1.5, 1.502, 5001.501)
+    assert clock.see(2.0, 2.002, 5002.001 + jump_s)
     assert clock.here(5002.001 + jump_s) == pytest.approx(2.002)
+
+
+def test_first_answers_that_all_came_late_are_not_believed_for_long() -> None:
+    clock = ServerClock()
+    for n in range(5):
+        clock.see(n / 10, n / 10 + 0.2, 5000.0 + n / 10)
+    for n in range(5, 10):
+        clock.see(n / 10, n / 10 + 0.002, 5000.0 + n / 10)
+    assert clock.is_known
+    assert clock.here(5030.0) == pytest.approx(30.002, abs=1e-3)
+
+
+def test_a_way_that_becomes_longer_is_known_after_some_answers() -> None:
+    clock = ServerClock()
+    for n in range(60):
+        late_s = 0.002 if n < 30 else 0.302
+        assert clock.see(n / 2, n / 2 + late_s, 5000.0 + n / 2) == (n == 0)
+    assert clock.here(5030.0) == pytest.approx(30.302, abs=1e-3)
+
+
+def test_slots_that_were_told_by_a_clock_that_was_set_are_given_up() -> None:
+    fleet, store = rate(), Store(100.0)
+    share_in(store, fleet, 10.0)
+    assert fleet.take(10.0) == 0.0
+    ask = fleet.ask(10.01, 10)
+    fleet.granted(ask, store.reserve(ask, 511.0), 10.01)
+    assert fleet.take(10.02) == math.inf
+
+
+@pytest.mark.parametrize(("per_s", "workers"), [(20.0, 1), (50.0, 4)])
+def test_a_store_that_becomes_slow_slows_the_fleet_and_does_not_stop_it(per_s: float, workers: int) -> None:
+    world = World(per_s, workers, 1)
+    world.run(3.0)
+    world.latency_s = 0.3
+    calls = [at for at, _ in world.run(13.0)]
+    assert sum(8.0 < at < 13.0 for at in calls) > 5.0 * per_s * 0.4
+
+
+@pytest.mark.parametrize("step_s", [0.3, 0.9])
+def test_a_clock_of_the_stores_that_is_set_forward_a_little_costs_hardly_a_slot(step_s: float) -> None:
+    world = World(50.0, 4, 1)
+    world.run(3.0)
+    world.set_by_s = step_s
+    calls = [at for at, _ in world.run(6.0)]
+    assert len(calls) > 3.0 * 50.0 * 0.9
 
 
 def test_who_does_not_know_the_stores_clock_yet_asks_for_no_slot() -> None:
