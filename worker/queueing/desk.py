@@ -172,9 +172,11 @@ class Desk:
         """Try once to take messages; waits a little if there are none, no room for any, or no broker."""
         room = self._terms.most_rows - len(self._places)
         if room <= 0:
+            self._believe_if_stuck()
             await asyncio.sleep(_NO_ROOM_S)
             return
         if self._cap is not None and await self._cap.waited(self._closed):
+            self._believe_if_stuck()
             return
         try:
             await self._receive(min(limit, room))
@@ -276,6 +278,11 @@ class Desk:
                 self.give_back([Unfinished(result.row, result.requests)])
             else:
                 self._file(result)
+
+    def _believe_if_stuck(self) -> None:
+        """Believe the failures if no other row is in hand, and none can be taken: no success could come."""
+        if len(self._doubted) == len(self._places):
+            self._believe()
 
     def _believe(self) -> None:
         doubted, self._doubted = self._doubted, []
