@@ -22,6 +22,7 @@ from worker.queueing import (
     Finder,
     Heading,
     HourlyCap,
+    OwnRowCount,
     ParsedRow,
     Terms,
     compose,
@@ -207,6 +208,19 @@ async def test_failures_are_recorded_while_the_hour_has_no_room_for_more_rows(qu
             await asyncio.sleep(0.01)
         desk.close()
         assert await waiting == []
+
+
+async def test_a_probe_counts_the_row_that_it_tries_and_not_its_message(queue_of: OpenQueue) -> None:
+    queue = queue_of("worker")
+    await queue.publish([message(*range(9), batch_id="b")])
+    count = OwnRowCount(lambda: 90.0)
+    cap = HourlyCap(10, count, logs.to_stderr(key=""))
+    for _ in range(3):
+        async with desk_on(queue, most_claims=1, cap=cap) as desk:
+            [row] = await desk.claim(5)
+            desk.give_back([Unfinished(row, 0)])
+    assert await count.count(7, 10) == 0.0
+    assert await count.count(1, 10) > 0.0
 
 
 async def test_no_more_rows_at_hand_than_allowed(queue_of: OpenQueue) -> None:

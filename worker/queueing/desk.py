@@ -220,7 +220,7 @@ class Desk:
             return True
         if self._ready and len(self._places) + len(rows) > self._terms.most_rows:
             return False
-        return self._cap is None or await self._cap.admits(len(rows))
+        return self._cap is None or await self._cap.admits(int(min(len(rows), self._claims_left)))
 
     def _fresh(self, read: Read, taken: Taken) -> list[ParsedRow]:
         """Return the rows of a message, but for what is done, or in hand by another copy of it."""
