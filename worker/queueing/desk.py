@@ -99,6 +99,8 @@ class Desk:
         self._ready: collections.deque[Row] = collections.deque()
         self._places: dict[int, tuple[Taken, int]] = {}
         self._taken: dict[str, Taken] = {}
+        self._opening: Sequence[Delivery] = ()
+        """What came and is not taken up yet: fence, cap and dead letters may be slow."""
         self._in_hand: set[tuple[str, int]] = set()
         """Names of rows whose outcomes are not recorded yet."""
         self._doubted: list[Result] = []
@@ -199,8 +201,16 @@ class Desk:
 
     async def _open(self, deliveries: Sequence[Delivery]) -> None:
         # What has come before is ours already.
-        new = [delivery for delivery in deliveries if delivery.name not in self._taken]
-        reads = await self._reader.read(new)
+        self._opening = [delivery for delivery in deliveries if delivery.name not in self._taken]
+        try:
+            beyond = await self._take_up(await self._reader.read(self._opening))
+        finally:
+            self._opening = ()
+        if beyond:
+            await self._settler.give_back(beyond)
+
+    async def _take_up(self, reads: Sequence[Read]) -> Sequence[Delivery]:
+        """Take up what there is room for; return the rest."""
         if reads:
             self._rows_each = max(1, *(len(read.parsed.rows) for read in reads))
         beyond: list[Delivery] = []
@@ -211,8 +221,7 @@ class Desk:
                 self._take(read, taken, rows)
             else:
                 beyond.append(read.delivery)
-        if beyond:
-            await self._settler.give_back(beyond)
+        return beyond
 
     async def _has_room_for(self, rows: Sequence[ParsedRow]) -> bool:
         """Return whether rows may be taken up: messages may be larger than those before, or the hour be full."""
@@ -316,7 +325,7 @@ class Desk:
     async def _keep_leases(self) -> None:
         """Extend leases until told to let go: never cancelled, as brokers' libraries may lose a cancellation."""
         while not await is_set_within(self._let_go, self._queue.lease_s / _EXTENSIONS):
-            deliveries = [taken.delivery for taken in self._taken.values()]
+            deliveries = [*self._opening, *(taken.delivery for taken in self._taken.values())]
             # A lost broker is said by whoever needs it; the lease may outlast the trouble.
             with contextlib.suppress(BrokerError):
                 await self._queue.extend(deliveries)
