@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import AsyncIterator
+from typing import Final
 
 from worker import logs
 from worker.brokers import QueueAddress, open_fleet_store
@@ -15,6 +16,10 @@ from worker.errors import BrokerError
 from worker.pacing import AsyncPacer, FleetLink, FleetRate
 from worker.ports import FleetStore
 from worker.queueing import HourlyCap, OwnRowCount
+
+_ALONE: Final = (
+    "Each worker of this queue keeps it by itself. If there are others, give --workers N or --shared-rate."
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,6 +63,8 @@ async def keep_together(
     log = logs.to_stderr(key="")
     rows = sharing.most_rows_per_hour
     if sharing.store is None:
+        if sharing.workers is None and not steering.rate.is_unlimited:
+            log.warning("rate_not_shared", rate=str(steering.rate), advice=_ALONE)
         alone = AsyncPacer(steering.rate.share(sharing.parts), concurrency=steering.concurrency)
         part = None if rows is None else HourlyCap(max(1, rows // sharing.parts), OwnRowCount(), log)
         yield Together(alone, part)
