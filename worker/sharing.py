@@ -24,7 +24,6 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
         worker: Its name.
         ceiling_per_s: The rate that it was told, for the whole fleet; None to find out.
         slots: How many calls it wants to make next.
-        after_s: Seconds before which it may have no slot.
         accepted: Its calls that were not answered 429, since it last told.
         refused: Its calls that were.
         cool_down_s: Seconds for which nobody may call, because of these; 0 if there were none.
@@ -37,7 +36,6 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     worker: str
     ceiling_per_s: float | None
     slots: int
-    after_s: float
     accepted: int
     refused: int
     cool_down_s: float

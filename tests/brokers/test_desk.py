@@ -17,7 +17,18 @@ from worker.errors import BrokerError
 from worker.guard import Halt, HaltKind
 from worker.model import Decision, Depth, Outcome, Result, Row, Unfinished, Verdict
 from worker.ports import WorkQueue
-from worker.queueing import Desk, Finder, Heading, ParsedRow, Terms, compose, decode_findings, decode_letter
+from worker.queueing import (
+    Desk,
+    Finder,
+    Heading,
+    HourlyCap,
+    OwnRowCount,
+    ParsedRow,
+    Terms,
+    compose,
+    decode_findings,
+    decode_letter,
+)
 
 
 @contextlib.asynccontextmanager
@@ -30,17 +41,19 @@ async def desk_on(
     key: bytes | None = None,
     grace_s: float = 10.0,
     protected: frozenset[str] = frozenset(),
+    until_empty: bool = True,
+    cap: HourlyCap | None = None,
 ) -> AsyncIterator[Desk]:
     terms = Terms(
         finder=Finder("w", "t", "unverify-email"),
-        until_empty=True,
+        until_empty=until_empty,
         most_rows=most_rows,
         most_claims=most_claims,
         rows_each=rows_each,
         key=key,
         grace_s=grace_s,
     )
-    async with Desk(queue, terms, logs.to_stderr(key=""), protected=protected) as desk:
+    async with Desk(queue, terms, logs.to_stderr(key=""), protected=protected, cap=cap) as desk:
         yield desk
 
 
@@ -151,6 +164,63 @@ async def test_a_failure_after_a_success_is_recorded_at_once(queue_of: OpenQueue
         desk.record(result(second))
         await desk.flush()
         assert await found(queue) == [("b", 0, "not_found"), ("b", 1, "succeeded")]
+
+
+async def test_failures_that_leave_no_room_for_a_success_are_recorded(queue_of: OpenQueue) -> None:
+    queue = queue_of("worker")
+    await queue.publish([message(index, batch_id="b") for index in range(5)])
+    async with asyncio.timeout(30), desk_on(queue, most_rows=2) as desk:
+        while claimed := await desk.claim(10):
+            for row in claimed:
+                desk.record(result(row, Outcome.REFUSED, 409))
+    assert await found(queue) == [("b", index, "refused") for index in range(5)]
+
+
+class Hour:
+    """A clock, and a count that has room for some rows."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self.now = 0.0
+        self.is_full = asyncio.Event()
+
+    async def count(self, rows: int, _most: int) -> float:
+        self._room -= rows
+        if self._room >= 0:
+            return 0.0
+        self.is_full.set()
+        return 3600.0
+
+
+async def test_failures_are_recorded_while_the_hour_has_no_room_for_more_rows(queue_of: OpenQueue) -> None:
+    queue = queue_of("worker")
+    await queue.publish([message(0, 1, batch_id="b"), message(2, 3, batch_id="b")])
+    hour = Hour(2)
+    cap = HourlyCap(2, hour, logs.to_stderr(key=""), clock=lambda: hour.now)
+    async with asyncio.timeout(30), desk_on(queue, cap=cap, until_empty=False) as desk:
+        taken = await desk.claim(2)
+        waiting = asyncio.create_task(desk.claim(2))
+        await hour.is_full.wait()
+        hour.now = 3599.9  # it is looked at often from now on, and not asked again
+        for row in taken:
+            desk.record(result(row, Outcome.REFUSED, 409))
+        while not (await queue.results().depth()).waiting:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.01)
+        desk.close()
+        assert await waiting == []
+
+
+async def test_a_probe_counts_the_row_that_it_tries_and_not_its_message(queue_of: OpenQueue) -> None:
+    queue = queue_of("worker")
+    await queue.publish([message(*range(9), batch_id="b")])
+    count = OwnRowCount(lambda: 90.0)
+    cap = HourlyCap(10, count, logs.to_stderr(key=""))
+    for _ in range(3):
+        async with desk_on(queue, most_claims=1, cap=cap) as desk:
+            [row] = await desk.claim(5)
+            desk.give_back([Unfinished(row, 0)])
+    assert await count.count(7, 10) == 0.0
+    assert await count.count(1, 10) > 0.0
 
 
 async def test_no_more_rows_at_hand_than_allowed(queue_of: OpenQueue) -> None:

@@ -9,10 +9,15 @@ import time
 from collections.abc import Sequence
 
 import pytest
+import redis
 from brokers.pacers import Paced, most_in_a_second, pacers
 from brokers.servers import Server
 from multidict import CIMultiDict
 
+from worker.brokers import QueueAddress
+from worker.compose.options import steering
+from worker.compose.sharing import Sharing, keep_together
+from worker.errors import BrokerError
 from worker.model import Answer
 from worker.pacing import RatePlan, parse_rate
 
@@ -140,6 +145,23 @@ async def test_redis_that_is_not_there_at_the_start_leaves_each_its_share(tenant
         await asyncio.sleep(2.0)
         assert [worker.pacer.status().rate_per_s for worker in fleet] == [10.0, 10.0]
     assert 30 <= len(made) <= 42
+
+
+@pytest.mark.kills_broker
+async def test_a_redis_that_answers_and_cannot_keep_the_rate_is_none_to_begin_with(
+    url: str, tenant: str, redis_server: Server
+) -> None:
+    sharing = Sharing(QueueAddress.parse(url), None, None)
+    with redis.Redis(port=redis_server.port) as client:
+        client.config_set("maxmemory", 1)
+        try:
+            with pytest.raises(BrokerError, match=r"Redis cannot be used .* With --workers N"):
+                async with keep_together(sharing, steering(rate=parse_rate("40/s")), tenant, "work", "w"):
+                    pytest.fail("it began at the whole rate")
+        finally:
+            client.config_set("maxmemory", 0)
+    async with keep_together(sharing, steering(rate=parse_rate("40/s")), tenant, "work", "w") as together:
+        assert together.pacer.status().rate_per_s == 40.0
 
 
 async def test_to_find_out_by_itself_a_worker_alone_begins_low_and_stays_there(tenant: str) -> None:

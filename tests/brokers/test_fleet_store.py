@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import math
 from collections.abc import AsyncIterator, Iterator
@@ -43,7 +44,6 @@ PLAIN = Ask(
     worker="a",
     ceiling_per_s=50.0,
     slots=0,
-    after_s=0.0,
     accepted=0,
     refused=0,
     cool_down_s=0.0,
@@ -91,6 +91,20 @@ async def test_a_cool_down_holds_all_and_only_ever_moves_later(store: FleetStore
     longest = await store.reserve(ask("b", refused=1, cool_down_s=1e9))
     assert longest.resume_s == pytest.approx(longest.at_s + 300.0)
     assert longest.refused == 3
+
+
+async def test_after_a_cool_down_slots_begin_at_once_and_nobody_gets_one_that_another_has(
+    store: FleetStore,
+) -> None:
+    slow = {"ceiling_per_s": 0.5, "found": Found(0.5), "slots": 2}
+    for name in "abcd":
+        await store.reserve(ask(name, **slow))  # sixteen seconds of slots, which all of them give up
+    held = await store.reserve(ask("a", **slow, refused=1, cool_down_s=0.05))
+    await asyncio.sleep(0.06)
+    grants = [await store.reserve(ask(name, **slow)) for name in "abcd"]
+    times = [at for grant in grants for at in slots(grant)]
+    assert times[0] == pytest.approx(held.resume_s, abs=0.5)
+    assert [late - early for early, late in itertools.pairwise(times)] == pytest.approx([2.0] * 7, abs=1e-5)
 
 
 async def test_the_smallest_rate_that_a_living_worker_was_told_counts(store: FleetStore) -> None:
@@ -153,11 +167,6 @@ async def test_a_store_without_memory_grants_no_more_than_the_shares_of_those_wh
     assert (await store.reserve(ask("a"))).interval_s == pytest.approx(1 / 50)
 
 
-async def test_a_slot_may_be_asked_for_not_before_a_moment(store: FleetStore) -> None:
-    grant = await store.reserve(ask(slots=1, after_s=2.0))
-    assert grant.first_s == pytest.approx(grant.at_s + 2.0, abs=0.0041)
-
-
 async def test_a_clock_that_was_set_back_holds_nobody_for_long(
     store: FleetStore, client: redis.Redis, tenant: str
 ) -> None:
@@ -171,6 +180,26 @@ async def test_a_clock_that_was_set_back_holds_nobody_for_long(
     client.hset(f"bulk-unverify:{{{tenant}}}:rate", "tat", (now + 9e3) * 1e6)
     grant = await store.reserve(ask(slots=1))
     assert grant.first_s <= grant.at_s + 1.1
+
+
+async def test_a_clock_that_was_set_back_while_workers_come_back_counts_them_all_the_same(
+    store: FleetStore, client: redis.Redis, tenant: str
+) -> None:
+    at_s = (await store.reserve(ask("a", expected=2))).at_s
+    ahead = {"since": (at_s + 3.0) * 1e6, "expected_until": (at_s + 8.0) * 1e6}
+    client.hset(f"bulk-unverify:{{{tenant}}}:rate", mapping=ahead)
+    for wanted in (0, 2):
+        grant = await store.reserve(ask("a", slots=wanted))
+        assert (grant.present, grant.interval_s) == (1, pytest.approx(1 / 50))
+        assert grant.first_s == pytest.approx(grant.at_s, abs=0.1)
+
+
+async def test_a_clock_that_was_set_back_keeps_nobody_from_leading(
+    store: FleetStore, client: redis.Redis, tenant: str
+) -> None:
+    at_s = (await store.reserve(ask("a", willing=True))).at_s
+    client.hset(f"bulk-unverify:{{{tenant}}}:rate", "leads_until", (at_s + 3600.0) * 1e6)
+    assert (await store.reserve(ask("b", willing=True))).leads
 
 
 async def test_its_keys_are_in_one_slot_and_go_by_themselves(
@@ -188,6 +217,27 @@ async def test_a_store_that_is_lost_is_said_in_a_sentence() -> None:
     store = open_fleet_store(QueueAddress.parse("redis://:hunter22@127.0.0.1:1/0"), "t")
     with pytest.raises(BrokerError, match=r"^Redis cannot be used \(ConnectionError\)\.$"):
         await store.reserve(ask())
+
+
+@pytest.mark.kills_broker
+@pytest.mark.parametrize(
+    ("spoil", "mend", "says"),
+    [
+        (["CONFIG", "SET", "maxmemory", "1"], ["CONFIG", "SET", "maxmemory", "0"], "OOM"),
+        (["REPLICAOF", "127.0.0.1", "1"], ["REPLICAOF", "NO", "ONE"], "READONLY"),
+        (["ACL", "SETUSER", "default", "-evalsha"], ["ACL", "SETUSER", "default", "+evalsha"], "NOPERM"),
+        (["ACL", "SETUSER", "default", "-zadd"], ["ACL", "SETUSER", "default", "+zadd"], "ResponseError"),
+    ],
+)
+async def test_a_store_that_refuses_says_why(
+    store: FleetStore, client: redis.Redis, spoil: list[str], mend: list[str], says: str
+) -> None:
+    client.execute_command(*spoil)
+    try:
+        with pytest.raises(BrokerError, match=rf"^Redis cannot be used \({says}\)\.$"):
+            await store.reserve(ask())
+    finally:
+        client.execute_command(*mend)
 
 
 async def test_rows_are_counted_for_all_who_count_and_no_hour_has_more(

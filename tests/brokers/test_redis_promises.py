@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 
@@ -10,10 +11,23 @@ from brokers.queues import OpenQueue, bodies, results_in, settled, take
 from brokers.servers import RedisServer
 from brokers.test_desk import all_rows, desk_on, found, message, result
 
+from worker import logs
 from worker.brokers import QueueAddress, open_queue
 from worker.errors import BrokerError
 from worker.model import Depth, Unfinished
-from worker.queueing import decode_letter
+from worker.queueing import HourlyCap, decode_letter
+
+
+class SlowCount:
+    """A count that does not answer before it may."""
+
+    def __init__(self) -> None:
+        self.is_asked, self.may_answer = asyncio.Event(), asyncio.Event()
+
+    async def count(self, _rows: int, _most: int) -> float:
+        self.is_asked.set()
+        await self.may_answer.wait()
+        return 0.0
 
 
 @pytest.fixture
@@ -31,6 +45,20 @@ async def test_a_lease_that_is_extended_does_not_end(queue_of: OpenQueue) -> Non
         assert list(await second.receive(1, first.lease_s / 8)) == []
     [delivery] = await take(second, 1)  # and when it is not extended any more, it does
     assert delivery.times == 2
+
+
+async def test_messages_that_wait_to_be_counted_go_to_nobody_else(queue_of: OpenQueue) -> None:
+    first, second = queue_of("first"), queue_of("second")
+    await first.publish([message(index, batch_id="b") for index in range(3)])
+    count = SlowCount()
+    async with desk_on(first, cap=HourlyCap(9, count, logs.to_stderr(key=""))) as desk:
+        claiming = asyncio.create_task(desk.claim(3))
+        await count.is_asked.wait()
+        until = time.monotonic() + 2 * first.lease_s
+        while time.monotonic() < until:
+            assert list(await second.receive(3, first.lease_s / 8)) == []
+        count.may_answer.set()
+        await claiming
 
 
 async def test_what_was_given_back_is_found_behind_all_that_is_taken(queue_url: str) -> None:

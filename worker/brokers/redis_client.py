@@ -25,5 +25,8 @@ def redis_client(address: QueueAddress, *, timeout_s: float) -> redis.Redis:
 
 def broker_error(error: RedisError | OSError, what: str = "Redis") -> BrokerError:
     """Return the error to raise instead; its text may hold what was sent, so that is not shown."""
-    said = str(error).split(" ", 1)[0] if isinstance(error, ResponseError) else type(error).__name__
+    code = error.status_code if isinstance(error, RedisError) else None
+    if code is None and isinstance(error, ResponseError):
+        code = str(error).split(" ", 1)[0]  # redis-py takes off those that it knows, and no other
+    said = type(error).__name__ if code in (None, "ERR") else code
     return BrokerError(f"{what} cannot be used ({said}).")

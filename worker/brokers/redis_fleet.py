@@ -49,7 +49,6 @@ class RedisFleetStore:
             ask.worker,
             _NO_CEILING if ask.ceiling_per_s is None else ask.ceiling_per_s,
             ask.slots,
-            ask.after_s * _US,
             ask.accepted,
             ask.refused,
             ask.cool_down_s * _US,

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import AsyncIterator
+from typing import Final
 
 from worker import logs
 from worker.brokers import QueueAddress, open_fleet_store
@@ -15,6 +16,10 @@ from worker.errors import BrokerError
 from worker.pacing import AsyncPacer, FleetLink, FleetRate
 from worker.ports import FleetStore
 from worker.queueing import HourlyCap, OwnRowCount
+
+_ALONE: Final = (
+    "Each worker of this queue keeps it by itself. If there are others, give --workers N or --shared-rate."
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,26 +63,30 @@ async def keep_together(
     log = logs.to_stderr(key="")
     rows = sharing.most_rows_per_hour
     if sharing.store is None:
+        if sharing.workers is None and not steering.rate.is_unlimited:
+            log.warning("rate_not_shared", rate=str(steering.rate), advice=_ALONE)
         alone = AsyncPacer(steering.rate.share(sharing.parts), concurrency=steering.concurrency)
         part = None if rows is None else HourlyCap(max(1, rows // sharing.parts), OwnRowCount(), log)
         yield Together(alone, part)
         return
     async with contextlib.aclosing(open_fleet_store(sharing.store, tenant)) as store:
-        if sharing.workers is None:
-            await _reach(store, worker)
         cap = None if rows is None else HourlyCap(rows, store.row_count(queue), log)
         if steering.rate.is_unlimited:
             yield Together(AsyncPacer(steering.rate, concurrency=steering.concurrency), cap)
             return
         fleet = FleetRate(steering.rate, workers=sharing.parts, worker=worker, now=time.monotonic())
         pacer = AsyncPacer(steering.rate, concurrency=steering.concurrency, fleet=fleet)
-        async with _linked(FleetLink(store, fleet, pacer, log), store, worker):
+        link = FleetLink(store, fleet, pacer, log)
+        if sharing.workers is None:
+            await _reach(link)
+        async with _linked(link, store, worker):
             yield Together(pacer, cap)
 
 
-async def _reach(store: FleetStore, worker: str) -> None:
+async def _reach(link: FleetLink) -> None:
+    """Learn how many workers there are: one that never did would take its share for all of the rate."""
     try:
-        await store.leave(worker)
+        await link.reach()
     except BrokerError as error:
         raise BrokerError(
             f"{error} It is to hold the rate that all workers share (--shared-rate). With --workers N this one would"

@@ -19,7 +19,8 @@ from worker.pacing.schedule import Schedule
 from worker.sharing import Ask, Found, Grant
 
 HORIZON_S: Final = 0.08
-"""All that the fleet has reserved together lasts so long, or two slots of each worker where that lasts longer."""
+"""All that the fleet has reserved together lasts so long and twice an answer's way, or two slots of each worker
+where that lasts longer."""
 _LEAST_SLOTS: Final = 2
 """One to wait for, and one for the time that the way to the store takes."""
 _GAP_S: Final = 0.004
@@ -29,6 +30,8 @@ _POLL_S: Final = 0.025
 _NEAR_S: Final = 0.1
 """Until a slot is so near, there is no hurry to hear."""
 _IDLE_S: Final = 1.0
+_FORGETS: Final = 0.9
+"""Share of the longest way that is still believed with each answer that came sooner."""
 
 
 class FleetRate:
@@ -55,10 +58,16 @@ class FleetRate:
         self._found = Found(first_guess_per_s(plan.ceiling_per_s))
         self._in_force_per_s = self._found.rate_per_s
         self._accepted = self._refused = self._expected = 0
-        self._resume_at = self._free_at = -math.inf
+        self._resume_at = -math.inf
+        self._free_at = -math.inf
+        """Its share, when it was alone last, had no slot before this."""
+        self._resume_s = -math.inf
+        """The same as `_resume_at`, on the store's clock and as the store told it."""
         self._told_per_s: float | None = None
         self._asked_at = now - _IDLE_S
         self._asked_alone = False
+        self._way_s = 0.0
+        """How long answers take: while a slow one is on its way there have to be slots."""
         self.on_want: Callable[[], None] = lambda: None
         """Told when it is time to look whether to ask."""
 
@@ -104,8 +113,9 @@ class FleetRate:
 
     def accepted(self, now: float) -> None:
         """Count a call that was not answered 429."""
-        self._accepted += 1
-        if self._share is not None:
+        if self._share is None:
+            self._accepted += 1
+        else:  # not told later: all at once, it would seem to be a rate that the server allows
             self._share.adaptive.accepted(now)
 
     def throttled(self, now: float, resume_at: float) -> None:
@@ -142,10 +152,11 @@ class FleetRate:
         """Return in how many seconds to ask; `line`: calls that could go now if there were slots."""
         if self._share is not None:  # before its first call once more: the answer may only have been late
             every_s = _POLL_S if self._expected and not self._asked_alone else _IDLE_S
-        elif self._refused or self._wanted(line) or not self._clock.is_known:
+        elif self._refused or self._wanted(line, now) or not self._clock.is_known:
             every_s = _GAP_S
         elif line:
-            every_s = min(max(_POLL_S, self._slots.next_in(now) - _NEAR_S), _IDLE_S)
+            next_s = self._slots.next_in(now) if now >= self._free_at else self._free_at - now
+            every_s = min(max(_POLL_S, next_s - _NEAR_S), _IDLE_S)
         else:
             every_s = _IDLE_S if self._lead is None or self._lead.found == self._found else _POLL_S
         return max(0.0, self._asked_at + every_s - now)
@@ -154,13 +165,14 @@ class FleetRate:
         """Return what to tell and ask for now; while this worker is alone it asks for no slot."""
         self._asked_at = now
         self._asked_alone = self._share is not None
+        if self._asked_alone and now >= self._resume_at:
+            self._refused = 0  # that is over, and nothing that the others could learn from
         if self._lead is not None:
             self._found = self._lead.found
         return Ask(
             worker=self._worker,
             ceiling_per_s=self._ceiling_per_s,
-            slots=self._wanted(line),
-            after_s=max(0.0, self._free_at - now),
+            slots=self._wanted(line, now),
             accepted=self._accepted,
             refused=self._refused,
             cool_down_s=max(0.0, self._resume_at - now) if self._refused else 0.0,
@@ -172,7 +184,8 @@ class FleetRate:
 
     def granted(self, ask: Ask, grant: Grant, now: float) -> float:
         """Take what was granted; return for how many seconds nobody may call."""
-        self._clock.see(self._asked_at, now, grant.at_s)
+        self._way_s = max(now - self._asked_at, self._way_s * _FORGETS)
+        was_set = self._clock.see(self._asked_at, now, grant.at_s)
         self._accepted -= ask.accepted
         self._refused -= ask.refused
         self._told_per_s = None
@@ -184,8 +197,9 @@ class FleetRate:
             self._share = None
         resume_at = self._clock.here(grant.resume_s)
         self._resume_at = max(self._resume_at, resume_at)
-        if resume_at > now:
+        if was_set or grant.resume_s != self._resume_s:  # at a cool-down all give up what they hold
             self._slots.drop()
+        self._resume_s = grant.resume_s
         self._slots.add(self._clock.here(grant.first_s), grant.interval_s, grant.slots)
         self._follow(grant, now, resume_at)
         return max(0.0, resume_at - now)
@@ -202,7 +216,7 @@ class FleetRate:
         self._asked_at = now
         self._accepted = 0
         self._expected = self.workers
-        self._share = _Share(self._in_force_per_s / self.workers, now)
+        self._share = _Share(self._in_force_per_s / self.workers, now, self._horizon_s)
 
     def _follow(self, grant: Grant, now: float, resume_at: float) -> None:
         """Learn what the fleet met, if this worker leads, else what the one found who does."""
@@ -213,17 +227,21 @@ class FleetRate:
         else:
             self._lead.learn(grant, now, resume_at)
 
+    @property
+    def _horizon_s(self) -> float:
+        return HORIZON_S + 2.0 * self._way_s
+
     def _most(self) -> int:
         """Return how many slots to hold at most."""
-        return max(_LEAST_SLOTS, int(self._in_force_per_s * HORIZON_S / self._present))
+        return max(_LEAST_SLOTS, int(self._in_force_per_s * self._horizon_s / self._present))
 
     def _is_low(self, held: int) -> bool:
         return held <= self._most() // 2
 
-    def _wanted(self, line: int) -> int:
+    def _wanted(self, line: int, now: float) -> int:
         """Return how many slots to ask for now."""
         held = len(self._slots)
-        if self._share is not None or not self._clock.is_known or not self._is_low(held):
+        if self.is_alone or now < self._free_at or not self._clock.is_known or not self._is_low(held):
             return 0
         return max(0, min(line, self._most()) - held)
 
@@ -231,6 +249,6 @@ class FleetRate:
 class _Share:
     """What a worker may do by itself while it hears nothing of the others."""
 
-    def __init__(self, rate_per_s: float, now: float) -> None:
+    def __init__(self, rate_per_s: float, now: float, horizon_s: float) -> None:
         self.adaptive = AdaptiveRate(rate_per_s, now)
-        self.schedule = Schedule(rate_per_s, last_at=now + max(HORIZON_S, 1.0 / rate_per_s))
+        self.schedule = Schedule(rate_per_s, last_at=now + max(horizon_s, 1.0 / rate_per_s))

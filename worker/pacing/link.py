@@ -44,6 +44,16 @@ class FleetLink:
         self._stopping = False
         fleet.on_want = self._wanted.set
 
+    async def reach(self) -> None:
+        """Ask once.
+
+        Raises:
+            BrokerError: The store cannot be used.
+        """
+        ask = self._fleet.ask(self._clock(), self._pacer.line)
+        grant = await self._store.reserve(ask)
+        self._pacer.hold(self._fleet.granted(ask, grant, self._clock()))
+
     async def run(self) -> None:
         """Stay in touch until `stop`; never cancel this: redis-py 8.1 loses a cancellation now and then."""
         await self._wait()
@@ -68,15 +78,13 @@ class FleetLink:
     async def _ask(self) -> None:
         fleet = self._fleet
         was_alone = fleet.is_alone
-        ask = fleet.ask(self._clock(), self._pacer.line)
         try:
-            grant = await self._store.reserve(ask)
+            await self.reach()
         except BrokerError as error:
             fleet.lost(self._clock())
             if not was_alone:
                 share = f"{fleet.rate_per_s:.6g}/s"
                 self._log.warning("shared_rate_lost", error=str(error), rate=share, workers=fleet.workers)
             return
-        self._pacer.hold(fleet.granted(ask, grant, self._clock()))
         if was_alone:
             self._log.info("shared_rate_back", rate=f"{fleet.rate_per_s:.6g}/s")

@@ -99,6 +99,8 @@ class Desk:
         self._ready: collections.deque[Row] = collections.deque()
         self._places: dict[int, tuple[Taken, int]] = {}
         self._taken: dict[str, Taken] = {}
+        self._opening: Sequence[Delivery] = ()
+        """What came and is not taken up yet: fence, cap and dead letters may be slow."""
         self._in_hand: set[tuple[str, int]] = set()
         """Names of rows whose outcomes are not recorded yet."""
         self._doubted: list[Result] = []
@@ -172,9 +174,11 @@ class Desk:
         """Try once to take messages; waits a little if there are none, no room for any, or no broker."""
         room = self._terms.most_rows - len(self._places)
         if room <= 0:
+            self._believe_if_stuck()
             await asyncio.sleep(_NO_ROOM_S)
             return
         if self._cap is not None and await self._cap.waited(self._closed):
+            self._believe_if_stuck()
             return
         try:
             await self._receive(min(limit, room))
@@ -197,8 +201,16 @@ class Desk:
 
     async def _open(self, deliveries: Sequence[Delivery]) -> None:
         # What has come before is ours already.
-        new = [delivery for delivery in deliveries if delivery.name not in self._taken]
-        reads = await self._reader.read(new)
+        self._opening = [delivery for delivery in deliveries if delivery.name not in self._taken]
+        try:
+            beyond = await self._take_up(await self._reader.read(self._opening))
+        finally:
+            self._opening = ()
+        if beyond:
+            await self._settler.give_back(beyond)
+
+    async def _take_up(self, reads: Sequence[Read]) -> Sequence[Delivery]:
+        """Take up what there is room for; return the rest."""
         if reads:
             self._rows_each = max(1, *(len(read.parsed.rows) for read in reads))
         beyond: list[Delivery] = []
@@ -209,8 +221,7 @@ class Desk:
                 self._take(read, taken, rows)
             else:
                 beyond.append(read.delivery)
-        if beyond:
-            await self._settler.give_back(beyond)
+        return beyond
 
     async def _has_room_for(self, rows: Sequence[ParsedRow]) -> bool:
         """Return whether rows may be taken up: messages may be larger than those before, or the hour be full."""
@@ -218,7 +229,7 @@ class Desk:
             return True
         if self._ready and len(self._places) + len(rows) > self._terms.most_rows:
             return False
-        return self._cap is None or await self._cap.admits(len(rows))
+        return self._cap is None or await self._cap.admits(int(min(len(rows), self._claims_left)))
 
     def _fresh(self, read: Read, taken: Taken) -> list[ParsedRow]:
         """Return the rows of a message, but for what is done, or in hand by another copy of it."""
@@ -277,6 +288,11 @@ class Desk:
             else:
                 self._file(result)
 
+    def _believe_if_stuck(self) -> None:
+        """Believe the failures if no other row is in hand, and none can be taken: no success could come."""
+        if len(self._doubted) == len(self._places):
+            self._believe()
+
     def _believe(self) -> None:
         doubted, self._doubted = self._doubted, []
         for result in doubted:
@@ -309,7 +325,7 @@ class Desk:
     async def _keep_leases(self) -> None:
         """Extend leases until told to let go: never cancelled, as brokers' libraries may lose a cancellation."""
         while not await is_set_within(self._let_go, self._queue.lease_s / _EXTENSIONS):
-            deliveries = [taken.delivery for taken in self._taken.values()]
+            deliveries = [*self._opening, *(taken.delivery for taken in self._taken.values())]
             # A lost broker is said by whoever needs it; the lease may outlast the trouble.
             with contextlib.suppress(BrokerError):
                 await self._queue.extend(deliveries)

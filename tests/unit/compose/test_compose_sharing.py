@@ -50,6 +50,16 @@ async def test_without_a_store_each_takes_its_part() -> None:
         assert alone.cap is None
 
 
+@pytest.mark.parametrize(
+    ("workers", "rate", "times"), [(None, "40/s", 1), (2, "40/s", 0), (None, "unlimited", 0)]
+)
+async def test_a_rate_that_each_keeps_by_itself_is_said(
+    workers: int | None, rate: str, times: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with together(Sharing(None, workers, None), rate):
+        assert capsys.readouterr().err.count("rate_not_shared") == times
+
+
 async def test_no_limit_needs_nobody_to_share_it() -> None:
     async with together(Sharing(SOMEWHERE, 2, 100), "unlimited") as unlimited:
         assert await unlimited.pacer.enter()

@@ -38,10 +38,10 @@ class Store:
             self._expected, self._expected_until = ask.expected, now + 5
         total = max(len(workers), self._expected if now < self._expected_until else 0)
         interval_s = total / (self._per_s * present)
-        if ask.cool_down_s:
-            self.resume_s = max(self.resume_s, now + ask.cool_down_s)
+        if now + ask.cool_down_s > max(now, self.resume_s):
+            self.resume_s, self._tat = now + ask.cool_down_s, 0.0
         self._refused += ask.refused
-        first_s = max(self._tat, self.resume_s, now + ask.after_s - 0.002)
+        first_s = max(self._tat, self.resume_s, now - 0.002)
         slots = 0 if self.resume_s > now else ask.slots
         self._tat = first_s + slots * interval_s
         return Grant(
@@ -87,6 +87,7 @@ class World:
         wipe: Whether it has lost its memory when it is back.
         stall_s: How long a worker may be held up at any moment.
         latency_s: The way to the store, or back, takes at most this.
+        set_by_s: Seconds by which the store's clock is set.
     """
 
     per_s: float
@@ -96,6 +97,7 @@ class World:
     wipe: bool = False
     stall_s: float = 0.0
     latency_s: float = 0.003
+    set_by_s: float = 0.0
     answer: Callable[[float, str], Answer | None] = lambda _at, _name: None
 
     def __post_init__(self) -> None:
@@ -139,7 +141,7 @@ class World:
         if self._is_away(arrives):
             self._post(self._now + self._chance.choice([0.001, 1.0]), lambda: self._lose(worker))
         else:
-            grant = self._store.reserve(ask, EPOCH + arrives)
+            grant = self._store.reserve(ask, EPOCH + arrives + self.set_by_s)
             self._post(arrives + self._way(), lambda: self._receive(worker, ask, grant))
 
     def _lose(self, worker: Worker) -> None:

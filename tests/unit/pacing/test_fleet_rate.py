@@ -68,12 +68,58 @@ def test_a_servers_clock_is_known_as_well_as_the_quickest_answer_tells(late_s: f
     assert clock.here(5030.0) == pytest.approx(30.0 + late_s, abs=3e-4)
 
 
-@pytest.mark.parametrize("jump_s", [-3600.0, -1.0, 1.1, 3600.0])
+@pytest.mark.parametrize("jump_s", [-3600.0, -1.0, 0.1, 1.1, 3600.0])
 def test_a_servers_clock_that_was_set_is_noticed_with_the_next_answer(jump_s: float) -> None:
     clock = ServerClock()
     clock.see(1.0, 1.002, 5001.001)
-    clock.see(2.0, 2.002, 5002.001 + jump_s)
+    assert not clock.see(1.5, 1.502, 5001.501)
+    assert clock.see(2.0, 2.002, 5002.001 + jump_s)
     assert clock.here(5002.001 + jump_s) == pytest.approx(2.002)
+
+
+def test_first_answers_that_all_came_late_are_not_believed_for_long() -> None:
+    clock = ServerClock()
+    for n in range(5):
+        clock.see(n / 10, n / 10 + 0.2, 5000.0 + n / 10)
+    for n in range(5, 10):
+        clock.see(n / 10, n / 10 + 0.002, 5000.0 + n / 10)
+    assert clock.is_known
+    assert clock.here(5030.0) == pytest.approx(30.002, abs=1e-3)
+
+
+def test_a_way_that_becomes_longer_is_known_after_some_answers() -> None:
+    clock = ServerClock()
+    for n in range(60):
+        late_s = 0.002 if n < 30 else 0.302
+        assert clock.see(n / 2, n / 2 + late_s, 5000.0 + n / 2) == (n == 0)
+    assert clock.here(5030.0) == pytest.approx(30.302, abs=1e-3)
+
+
+def test_slots_that_were_told_by_a_clock_that_was_set_are_given_up() -> None:
+    fleet, store = rate(), Store(100.0)
+    share_in(store, fleet, 10.0)
+    assert fleet.take(10.0) == 0.0
+    ask = fleet.ask(10.01, 10)
+    fleet.granted(ask, store.reserve(ask, 511.0), 10.01)
+    assert fleet.take(10.02) == math.inf
+
+
+@pytest.mark.parametrize(("per_s", "workers"), [(20.0, 1), (50.0, 4)])
+def test_a_store_that_becomes_slow_slows_the_fleet_and_does_not_stop_it(per_s: float, workers: int) -> None:
+    world = World(per_s, workers, 1)
+    world.run(3.0)
+    world.latency_s = 0.3
+    calls = [at for at, _ in world.run(13.0)]
+    assert sum(8.0 < at < 13.0 for at in calls) > 5.0 * per_s * 0.4
+
+
+@pytest.mark.parametrize("step_s", [0.3, 0.9])
+def test_a_clock_of_the_stores_that_is_set_forward_a_little_costs_hardly_a_slot(step_s: float) -> None:
+    world = World(50.0, 4, 1)
+    world.run(3.0)
+    world.set_by_s = step_s
+    calls = [at for at, _ in world.run(6.0)]
+    assert len(calls) > 3.0 * 50.0 * 0.9
 
 
 def test_who_does_not_know_the_stores_clock_yet_asks_for_no_slot() -> None:
@@ -135,6 +181,20 @@ def test_who_hears_of_a_cool_down_gives_its_slots_up() -> None:
     assert second.take(10.03) == math.inf
 
 
+def test_who_hears_of_a_cool_down_when_it_is_over_gives_up_what_it_held_before() -> None:
+    slow, store = RatePlan(0.5, adaptive=True), Store(0.5)
+    first, second = rate(plan=slow), rate(plan=slow)
+    share_in(store, first, 10.0)
+    share_in(store, second, 10.0)
+    first.throttled(10.1, 10.3)
+    share_in(store, first, 10.1)
+    share_in(store, first, 10.4)  # slots at 10.4 and 12.4
+    assert second.take(10.5) == pytest.approx(3.5, abs=0.01)
+    share_in(store, second, 11.0)
+    share_in(store, second, 11.0)
+    assert second.take(11.0) == pytest.approx(3.4, abs=0.01)  # after those of the first one
+
+
 def test_who_hears_nothing_keeps_to_its_share_once_the_others_slots_are_over() -> None:
     fleet, store = rate(workers=4), Store(100.0)
     share_in(store, fleet, 10.0, workers=3)
@@ -158,11 +218,24 @@ def test_who_comes_back_has_no_slot_before_the_one_that_its_share_would_have() -
     share_in(store, fleet, 10.0)
     fleet.lost(10.0)
     assert fleet.take(10.5) == 0.0
-    grant = share_in(store, fleet, 10.5)
-    assert grant.slots == 0
-    ask = fleet.ask(10.51, 10)
-    assert ask.after_s == pytest.approx(0.03, abs=0.005)
-    assert ask.expected == 0
+    assert share_in(store, fleet, 10.5).slots == 0
+    assert fleet.due_s(10.53, 10) == 0.0
+    ask = fleet.ask(10.53, 10)
+    assert (ask.slots, ask.expected) == (0, 0)
+    assert fleet.due_s(10.54, 10) == 0.0
+    assert fleet.ask(10.54, 10).slots == 8
+
+
+def test_the_slots_of_the_others_do_not_wait_for_one_that_comes_back() -> None:
+    slow, store = RatePlan(1.0, adaptive=True), Store(1.0)
+    lost, other = rate(workers=4, plan=slow), rate(workers=4, plan=slow)
+    share_in(store, lost, 10.0)
+    lost.lost(10.0)
+    share_in(store, lost, 13.0)  # its share would have had its next slot at 18
+    share_in(store, lost, 13.1)
+    assert 1.0 <= lost.due_s(13.1, 10) + 0.1 <= 1.1  # there is no hurry
+    share_in(store, other, 13.1)
+    assert other.take(13.1) == 0.0
 
 
 def test_a_refusal_is_learnt_from_while_alone_too_and_told_when_it_is_back() -> None:
@@ -177,6 +250,18 @@ def test_a_refusal_is_learnt_from_while_alone_too_and_told_when_it_is_back() -> 
     ask = fleet.ask(now, 0)
     assert (ask.refused, ask.cool_down_s) == (1, pytest.approx(30.0))
     assert fleet.granted(ask, store.reserve(ask, now + 500.0), now) == pytest.approx(30.0)
+
+
+def test_what_was_let_through_and_refused_long_ago_while_alone_is_not_told() -> None:
+    fleet, store = rate(), Store(100.0)
+    fleet.lost(10.0)
+    fleet.accepted(20.0)
+    fleet.throttled(20.0, 21.0)
+    share_in(store, fleet, 21.0)
+    ask = fleet.ask(21.1, 1)
+    assert (ask.accepted, ask.refused, store._refused) == (0, 0, 0)
+    fleet.accepted(21.2)
+    assert fleet.ask(21.3, 1).accepted == 1
 
 
 def test_a_rate_below_the_fleets_holds_this_worker_to_its_part() -> None:
