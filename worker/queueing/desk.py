@@ -196,9 +196,9 @@ class Desk:
                 self.close()
 
     async def _open(self, deliveries: Sequence[Delivery]) -> None:
-        # What has come before is ours already.
-        new = [delivery for delivery in deliveries if delivery.name not in self._taken]
-        reads = await self._reader.read(new)
+        # What has come before is ours already, and what was published twice may come twice at once.
+        new = {delivery.name: delivery for delivery in deliveries if delivery.name not in self._taken}
+        reads = await self._reader.read(list(new.values()))
         if reads:
             self._rows_each = max(1, *(len(read.parsed.rows) for read in reads))
         beyond: list[Delivery] = []
