@@ -142,6 +142,16 @@ async def test_evidence_of_a_wrong_worker_is_not_recorded(queue_of: OpenQueue) -
         assert {"u-0", "u-2"} <= {row.user_id for row in await all_rows(desk)}
 
 
+async def test_failures_that_fill_the_desk_are_recorded_and_more_is_taken(queue_of: OpenQueue) -> None:
+    queue = queue_of("worker")
+    await queue.publish([message(number, batch_id="b") for number in range(6)])
+    async with asyncio.timeout(20), desk_on(queue, most_rows=4) as desk:
+        while rows := await desk.claim(6):
+            for row in rows:
+                desk.record(result(row, Outcome.REFUSED, 400))
+    assert await found(queue) == [("b", index, "refused") for index in range(6)]
+
+
 async def test_a_failure_after_a_success_is_recorded_at_once(queue_of: OpenQueue) -> None:
     queue = queue_of("worker")
     await queue.publish([message(0, 1, batch_id="b")])

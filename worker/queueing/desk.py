@@ -172,6 +172,8 @@ class Desk:
         """Try once to take messages; waits a little if there are none, no room for any, or no broker."""
         room = self._terms.most_rows - len(self._places)
         if room <= 0:
+            if len(self._doubted) == len(self._places):
+                self._believe()  # they hold all the room: nothing could be taken that brings a success
             await asyncio.sleep(_NO_ROOM_S)
             return
         if self._cap is not None and await self._cap.waited(self._closed):
