@@ -269,15 +269,18 @@ class Desk:
             return
         self._file(result)
 
-    def take_back(self, halt: Halt) -> None:
-        """Give the rows back that were the evidence of a wrong worker (promise 6)."""
+    def take_back(self, halt: Halt) -> bool:
+        """Give the rows back that were the evidence of a wrong worker (promise 6); return whether there were any."""
         doubted, self._doubted = self._doubted, []
+        any_evidence = False
         for result in doubted:
             is_evidence = result.verdict.outcome in halt.evidence
             if is_evidence and halt.evidence_status in (None, result.verdict.status):
                 self.give_back([Unfinished(result.row, result.requests)])
+                any_evidence = True
             else:
                 self._file(result)
+        return any_evidence
 
     def _believe(self) -> None:
         doubted, self._doubted = self._doubted, []
