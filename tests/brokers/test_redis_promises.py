@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import redis
@@ -167,3 +170,52 @@ async def test_what_is_not_done_is_given_back_and_what_is_done_is_not_done_again
     async with desk_on(queue_of("another")) as desk:
         assert [row.user_id for row in await all_rows(desk)] == ["u-1", "u-2", "u-3"]
     assert await found(queue) == [("b", index, "succeeded") for index in range(4)]
+
+
+@contextlib.asynccontextmanager
+async def name_of_the_primary(where: list[int]) -> AsyncIterator[int]:
+    """Yield a port that leads to the last port of `where`: who is connected stays where it is, as with a DNS name."""
+    leading: set[asyncio.Task[None]] = set()
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65_536):
+                writer.write(data)
+        writer.close()
+
+    async def lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = await asyncio.open_connection("127.0.0.1", where[-1])
+        leading.update(asyncio.create_task(copy(*way)) for way in ((reader, there[1]), (there[0], writer)))
+
+    server = await asyncio.start_server(lead, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+        await asyncio.gather(*leading)
+
+
+async def test_a_primary_that_became_a_replica_is_left_for_the_new_one(tmp_path: Path) -> None:
+    folders = [tmp_path / "old", tmp_path / "new"]
+    for folder in folders:
+        folder.mkdir()
+    async with contextlib.AsyncExitStack() as opened:
+        servers = [RedisServer(folder) for folder in folders]
+        for server in servers:
+            opened.callback(server.close)
+        old, new = (opened.enter_context(redis.Redis(port=server.port)) for server in servers)
+        where = [servers[0].port]
+        port = await opened.enter_async_context(name_of_the_primary(where))
+        queue = open_queue(QueueAddress.parse(f"redis://127.0.0.1:{port}/0?stream=work"), "worker")
+        opened.push_async_callback(queue.aclose)
+        await queue.publish([b"1"])
+        [taken] = await take(queue, 1)
+        new.replicaof("127.0.0.1", servers[0].port)
+        while not new.exists("work"):  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.01)
+        new.replicaof("NO", "ONE")
+        where.append(servers[1].port)
+        old.replicaof("127.0.0.1", servers[1].port)
+        with pytest.raises(BrokerError, match="ReadOnlyError"):
+            await queue.settle([settled(taken, 0)])
+        await queue.settle([settled(taken, 0)])
+        assert new.xlen("{work}.results") == 1
+        assert new.xlen("work") == 0

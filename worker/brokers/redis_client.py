@@ -5,7 +5,7 @@ from __future__ import annotations
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 from worker.brokers.address import QueueAddress
 from worker.errors import BrokerError
@@ -19,11 +19,14 @@ def redis_client(address: QueueAddress, *, timeout_s: float) -> redis.Redis:
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,
         retry=Retry(NoBackoff(), 0),  # whoever asks tries again by itself, and says that it was lost
+        # Nor is this tried again, but its connection is given up: it leads to what is no primary any more.
+        retry_on_error=[ReadOnlyError],
         health_check_interval=30,
     )
 
 
 def broker_error(error: RedisError | OSError, what: str = "Redis") -> BrokerError:
     """Return the error to raise instead; its text may hold what was sent, so that is not shown."""
-    said = str(error).split(" ", 1)[0] if isinstance(error, ResponseError) else type(error).__name__
+    # The library takes the server's word off what it has a class for.
+    said = str(error).split(" ", 1)[0] if type(error) is ResponseError else type(error).__name__
     return BrokerError(f"{what} cannot be used ({said}).")
