@@ -283,3 +283,59 @@ async def test_a_stream_of_the_users_own_is_used_as_it_is(broker: NatsServer) ->
         assert [each.body for each in taken] == [b"1", b"2"]
         await queue.bury(taken[0], b"letter")
         assert await bodies(queue.dead) == [b"letter"]
+
+
+@contextlib.asynccontextmanager
+async def far_away(port: int, delay_s: float) -> AsyncIterator[int]:
+    """Yield a port on which what the server sends comes so much later."""
+    ways: set[asyncio.Task[None]] = set()
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay_s: float) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65_536):
+                asyncio.get_running_loop().call_later(delay_s, writer.write, data)
+        await asyncio.sleep(delay_s)
+        writer.close()
+
+    async def lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = await asyncio.open_connection("127.0.0.1", port)
+        ways.add(asyncio.create_task(copy(reader, there[1], 0.0)))
+        ways.add(asyncio.create_task(copy(there[0], writer, delay_s)))
+
+    server = await asyncio.start_server(lead, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+        await asyncio.gather(*ways)
+
+
+async def test_what_was_on_its_way_is_not_taken_when_it_is_anothers(
+    queue_of: OpenQueue, queue_url: str, broker: NatsServer
+) -> None:
+    near, name = queue_of("near"), QueueAddress.parse(queue_url).name
+    await near.publish([b"1", b"2", b"3", b"4"])
+    async with (
+        far_away(broker.port, 0.03) as port,
+        contextlib.aclosing(
+            open_queue(QueueAddress.parse(f"nats://127.0.0.1:{port}/{name}"), "far", lease_s=broker.lease_s)
+        ) as far,
+    ):
+        taken = list(await far.receive(3, 1.0))
+        assert [each.body for each in taken] == [b"1", b"2", b"3"]
+        await far.acknowledge(taken)
+        await take(near, 1)
+        assert list(await far.receive(2, 0.1)) == []
+    assert await near.depth() == Depth(waiting=0, taken=1)
+
+
+async def test_a_consumer_that_is_deleted_is_made_anew(
+    queue_of: OpenQueue, queue_url: str, broker: NatsServer
+) -> None:
+    queue = queue_of("worker")
+    await queue.publish([b"1"])
+    await queue.acknowledge(await take(queue, 1))
+    async with await nats.connect(broker.url("")) as client:
+        await client.jetstream().delete_consumer(QueueAddress.parse(queue_url).name, "bulk-unverify")
+    await queue.publish([b"2"])
+    with pytest.raises(BrokerError):
+        await queue.receive(1, 1.0)
+    assert [each.body for each in await take(queue, 1)] == [b"2"]
