@@ -15,6 +15,7 @@ import pytest
 import trustme
 from brokers.queues import OpenQueue, bodies, results_in, settled, take
 from brokers.servers import NatsServer
+from brokers.test_desk import desk_on
 from nats.js.api import RetentionPolicy
 
 from worker.brokers import QueueAddress, nats_jetstream, nats_line, open_queue
@@ -22,6 +23,7 @@ from worker.brokers.leases import Lease
 from worker.errors import BrokerError, UsageError
 from worker.model import Depth
 from worker.ports import WorkQueue
+from worker.queueing import decode_letter
 
 SECRET = "hunter/22"
 
@@ -339,3 +341,28 @@ async def test_a_consumer_that_is_deleted_is_made_anew(
     with pytest.raises(BrokerError):
         await queue.receive(1, 1.0)
     assert [each.body for each in await take(queue, 1)] == [b"2"]
+
+
+async def test_a_dead_letter_is_no_larger_than_the_server_takes(tmp_path: Path) -> None:
+    (tmp_path / "small.conf").write_text("max_payload: 10000")
+    with server_with(tmp_path, "-c", str(tmp_path / "small.conf")) as server:
+        async with queue_at(server.url("q")) as queue:
+            await queue.publish([b'"' * 9_000])  # each is two characters in JSON
+            async with desk_on(queue) as desk:
+                assert await desk.claim(1) == []
+            [letter] = [decode_letter(body) for body in await bodies(queue.dead)]
+            assert not letter.whole
+            assert set(letter.body) == {'"'}
+            assert await queue.depth() == Depth(0, 0)
+
+
+async def test_tries_that_nobody_counted_are_none(
+    queue_of: OpenQueue, queue_url: str, broker: NatsServer
+) -> None:
+    queue = queue_of("worker")
+    await queue.depth()
+    async with await nats.connect(broker.url("")) as client:
+        headers = {"Bulk-Unverify-Tries": "9" * 5000}
+        await client.jetstream().publish(QueueAddress.parse(queue_url).name, b"1", headers=headers)
+    [delivery] = await take(queue, 1)
+    assert delivery.times == 1

@@ -29,7 +29,7 @@ from nats.js.errors import APIError, NoStreamResponseError, NotFoundError, Servi
 
 from worker.brokers.address import QueueAddress
 from worker.brokers.composed import ComposedWorkQueue
-from worker.brokers.leases import Lease, Leases
+from worker.brokers.leases import Lease, Leases, read_marks
 from worker.brokers.nats_line import TIMEOUT_S, NatsLine
 from worker.brokers.nats_pull import NatsPull
 from worker.errors import BrokerError, UsageError
@@ -40,8 +40,6 @@ R = TypeVar("R")
 
 _CONSUMER: Final = "bulk-unverify"
 _UNLIMITED: Final = -1
-_MOST_BYTES: Final = 1024 * 1024 - 1024
-"""A server's `max_payload` is 1 MiB unless configured; headers count."""
 _GONE: Final = (NotFoundError, NoRespondersError, NoStreamResponseError, ServiceUnavailableError)
 """What JetStream answers, or nobody does, when there is no such stream or consumer any more."""
 _ACKNOWLEDGE: Final = b"+ACK"
@@ -96,7 +94,6 @@ class NatsQueue:
     """
 
     extends = True
-    most_bytes = _MOST_BYTES
 
     def __init__(
         self, line: NatsLine, name: str, *, lease_s: float, clock: Callable[[], float] = time.monotonic
@@ -108,6 +105,11 @@ class NatsQueue:
         self._js: JetStreamContext | None = None
         self._joined: Client | None = None
         self._pull: NatsPull | None = None
+
+    @property
+    def most_bytes(self) -> int:
+        """Bytes that one message may have, as far as is known of the server."""
+        return self.line.most_bytes
 
     @_answered
     async def publish(self, bodies: Sequence[bytes]) -> None:
@@ -232,11 +234,11 @@ class NatsQueue:
     def _delivery(self, message: Msg, now: float) -> Delivery:
         headers, known = message.headers or {}, message.metadata
         # When the message was stored, and its number: a stream that is made anew begins again at 1.
-        name = headers.get(_NAME) or f"{known.timestamp.timestamp():.6f}-{known.sequence.stream}"
-        tries = headers.get(_TRIES, "")
-        times = known.num_delivered + (int(tries) if tries.isdecimal() else 0)
+        own_name = f"{known.timestamp.timestamp():.6f}-{known.sequence.stream}"
+        name, tries = read_marks(own_name, headers.get(_NAME, ""), headers.get(_TRIES, ""))
         kept = {word: text for word, text in headers.items() if not word.startswith(_SERVERS_OWN)}
-        return Delivery(name, message.data, times, self._leases.take(name, message.reply, now, kept))
+        lease = self._leases.take(name, message.reply, now, kept)
+        return Delivery(name, message.data, known.num_delivered + tries, lease)
 
 
 def _again(delivery: Delivery) -> dict[str, str]:

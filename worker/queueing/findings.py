@@ -185,6 +185,6 @@ def dead_letter(delivery: Delivery, reason: str, most_bytes: int) -> bytes:
         body = delivery.body[:kept].decode("utf-8", "replace")
         whole = body.encode() == delivery.body
         letter = _encode(DeadLetter(reason, delivery.name, body, delivery.times, time.time(), whole))
-        if len(letter) <= most_bytes:
+        if len(letter) <= most_bytes or not kept:
             return letter
         kept //= 2
