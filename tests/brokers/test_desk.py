@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Never
 
@@ -256,6 +257,27 @@ async def test_messages_that_cannot_be_looked_up_wait_no_longer_than_the_grace(
         desk.close()
         assert await waiting == []
     assert await queue.depth() == Depth(waiting=0, taken=1)  # it goes to another after its lease
+
+
+async def test_messages_that_cannot_be_looked_up_stay_ours_meanwhile(
+    queue_of: OpenQueue, broker: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost(_: object) -> Never:
+        raise BrokerError("lost")
+
+    queue, other = queue_of("worker"), queue_of("other")
+    await queue.publish([message(0, batch_id="b")])
+    async with desk_on(queue) as desk:
+        with monkeypatch.context() as patch:
+            patch.setattr(queue, "known", lost)
+            claiming = asyncio.create_task(desk.claim(1))
+            await trouble_of(desk)
+            until = time.monotonic() + 2 * broker.lease_s
+            while time.monotonic() < until:
+                assert list(await other.receive(1, broker.lease_s / 8)) == []
+        [row] = await claiming
+        desk.record(result(row))
+    assert await queue.depth() == Depth(0, 0)
 
 
 async def trouble_of(desk: Desk) -> None:

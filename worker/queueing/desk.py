@@ -99,6 +99,8 @@ class Desk:
         self._ready: collections.deque[Row] = collections.deque()
         self._places: dict[int, tuple[Taken, int]] = {}
         self._taken: dict[str, Taken] = {}
+        self._reading: Sequence[Delivery] = ()
+        """Messages that are looked up, which takes as long as the broker, or a fence, is lost."""
         self._in_hand: set[tuple[str, int]] = set()
         """Names of rows whose outcomes are not recorded yet."""
         self._doubted: list[Result] = []
@@ -200,7 +202,11 @@ class Desk:
     async def _open(self, deliveries: Sequence[Delivery]) -> None:
         # What has come before is ours already, and what was published twice may come twice at once.
         new = {delivery.name: delivery for delivery in deliveries if delivery.name not in self._taken}
-        reads = await self._reader.read(list(new.values()))
+        self._reading = list(new.values())
+        try:
+            reads = await self._reader.read(self._reading)
+        finally:
+            self._reading = ()
         if reads:
             self._rows_each = max(1, *(len(read.parsed.rows) for read in reads))
         beyond: list[Delivery] = []
@@ -314,7 +320,7 @@ class Desk:
     async def _keep_leases(self) -> None:
         """Extend leases until told to let go: never cancelled, as brokers' libraries may lose a cancellation."""
         while not await is_set_within(self._let_go, self._queue.lease_s / _EXTENSIONS):
-            deliveries = [taken.delivery for taken in self._taken.values()]
+            deliveries = [*self._reading, *(taken.delivery for taken in self._taken.values())]
             # A lost broker is said by whoever needs it; the lease may outlast the trouble.
             with contextlib.suppress(BrokerError):
                 await self._queue.extend(deliveries)
