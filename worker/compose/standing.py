@@ -18,7 +18,7 @@ import structlog
 from worker import logs
 from worker.brokers import QueueAddress, open_queue
 from worker.compose.account import Account
-from worker.compose.ahead import rows_ahead
+from worker.compose.ahead import SHARERS, rows_ahead
 from worker.compose.assembly import make_pipeline, make_transport
 from worker.compose.collecting import CollectedLedgers
 from worker.compose.operations import find_operation
@@ -240,9 +240,10 @@ class _Worker:
     def _desk(
         self, log: structlog.typing.FilteringBoundLogger, cap: HourlyCap | None, *, probing: bool
     ) -> Desk:
-        steering = self._request.steering
-        per_s = steering.rate.share(self._request.sharing.parts).ceiling_per_s
-        ahead = rows_ahead(self._queue, per_s, steering.concurrency)
+        steering, sharing = self._request.steering, self._request.sharing
+        per_s = steering.rate.share(sharing.parts).ceiling_per_s
+        sharers = 1 if sharing.store is None or sharing.workers else SHARERS
+        ahead = rows_ahead(self._queue, per_s, steering.concurrency, sharers=sharers)
         terms = Terms(
             finder=Finder(self._name, self._request.tenant.name, self._request.operation),
             until_empty=self._request.until_empty,
