@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
+import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,10 +16,11 @@ from brokers.queues import OpenQueue, bodies, results_in, settled, take
 from brokers.servers import RedisServer
 from brokers.test_desk import all_rows, desk_on, found, message, result
 
+from worker import logs
 from worker.brokers import QueueAddress, open_queue
 from worker.errors import BrokerError
-from worker.model import Depth, Unfinished
-from worker.queueing import decode_letter
+from worker.model import Depth, Outcome, Row, Unfinished
+from worker.queueing import Desk, Finder, Terms, decode_letter
 
 
 @pytest.fixture
@@ -112,6 +115,28 @@ async def test_a_stale_worker_records_and_buries_nothing(queue_of: OpenQueue) ->
     assert await second.depth() == Depth(waiting=0, taken=1)
     await second.settle([settled(delivery, 0)])
     assert await results_in(second.results()) == [b"result 0"]
+
+
+async def test_rows_whose_message_went_to_another_do_not_count_as_recorded(
+    queue_of: OpenQueue, queue_url: str, redis_server: RedisServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    queue, told = queue_of("worker"), collections.Counter[Outcome]()
+    await queue.publish([message(0, 1, batch_id="b"), message(2, batch_id="b")])
+    terms = Terms(finder=Finder("w", "t", "o"), until_empty=True, most_rows=9)
+    async with Desk(queue, terms, logs.to_stderr(key=""), on_record=told.update) as desk:
+        rows: list[Row] = []
+        while len(rows) < 3:
+            rows += await desk.claim(9)
+        stream = QueueAddress.parse(queue_url).name
+        with redis.Redis(port=redis_server.port) as client:
+            [[first, _]] = client.xrange(stream, count=1)
+            client.xclaim(stream, "bulk-unverify", "another", 0, [first])
+        for row in rows:
+            desk.record(result(row))
+    assert told == {Outcome.SUCCEEDED: 1}
+    assert await found(queue) == [("b", 2, "succeeded")]
+    [event] = [json.loads(line) for line in capsys.readouterr().err.splitlines() if "another" in line]
+    assert (event["event"], event["rows"], event["messages"]) == ("went_to_another", 2, 1)
 
 
 async def test_what_is_settled_beside_a_stale_message_is_recorded_as_it_is(queue_of: OpenQueue) -> None:
