@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from worker.model import (
@@ -168,8 +169,11 @@ class WorkQueue(Queue, Protocol):
     async def known(self, rows: Mapping[str, Iterable[int]]) -> Mapping[str, frozenset[int]]:
         """Return which of `rows` (indexes by batch) have an outcome already, as far as the broker keeps that."""
 
-    async def settle(self, settlements: Sequence[Settlement]) -> None:
-        """Record outcomes and acknowledge what is complete, in this order; a stale delivery changes nothing."""
+    async def settle(self, settlements: Sequence[Settlement]) -> AbstractSet[str]:
+        """Record outcomes and acknowledge what is complete, in this order; a stale delivery changes nothing.
+
+        Returns the names of those deliveries of which nothing was recorded, as they are not ours any more.
+        """
 
     async def bury(self, delivery: Delivery, letter: bytes) -> None:
         """Put `letter` into the dead letters and remove the message it tells of."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Never
 
@@ -153,6 +154,16 @@ async def test_evidence_of_a_wrong_worker_is_not_recorded(queue_of: OpenQueue) -
     assert await found(queue) == [("b", 1, "refused")]
     async with desk_on(queue_of("another")) as desk:
         assert {"u-0", "u-2"} <= {row.user_id for row in await all_rows(desk)}
+
+
+async def test_failures_that_fill_the_desk_are_recorded_and_more_is_taken(queue_of: OpenQueue) -> None:
+    queue = queue_of("worker")
+    await queue.publish([message(number, batch_id="b") for number in range(6)])
+    async with asyncio.timeout(20), desk_on(queue, most_rows=4) as desk:
+        while rows := await desk.claim(6):
+            for row in rows:
+                desk.record(result(row, Outcome.REFUSED, 400))
+    assert await found(queue) == [("b", index, "refused") for index in range(6)]
 
 
 async def test_a_failure_after_a_success_is_recorded_at_once(queue_of: OpenQueue) -> None:
@@ -316,6 +327,27 @@ async def test_messages_that_cannot_be_looked_up_wait_no_longer_than_the_grace(
         desk.close()
         assert await waiting == []
     assert await queue.depth() == Depth(waiting=0, taken=1)  # it goes to another after its lease
+
+
+async def test_messages_that_cannot_be_looked_up_stay_ours_meanwhile(
+    queue_of: OpenQueue, broker: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost(_: object) -> Never:
+        raise BrokerError("lost")
+
+    queue, other = queue_of("worker"), queue_of("other")
+    await queue.publish([message(0, batch_id="b")])
+    async with desk_on(queue) as desk:
+        with monkeypatch.context() as patch:
+            patch.setattr(queue, "known", lost)
+            claiming = asyncio.create_task(desk.claim(1))
+            await trouble_of(desk)
+            until = time.monotonic() + 2 * broker.lease_s
+            while time.monotonic() < until:
+                assert list(await other.receive(1, broker.lease_s / 8)) == []
+        [row] = await claiming
+        desk.record(result(row))
+    assert await queue.depth() == Depth(0, 0)
 
 
 async def trouble_of(desk: Desk) -> None:

@@ -15,6 +15,7 @@ import pytest
 import trustme
 from brokers.queues import OpenQueue, bodies, results_in, settled, take
 from brokers.servers import NatsServer
+from brokers.test_desk import desk_on
 from nats.js.api import RetentionPolicy
 
 from worker.brokers import QueueAddress, nats_jetstream, nats_line, open_queue
@@ -22,6 +23,7 @@ from worker.brokers.leases import Lease
 from worker.errors import BrokerError, UsageError
 from worker.model import Depth
 from worker.ports import WorkQueue
+from worker.queueing import decode_letter
 
 SECRET = "hunter/22"
 
@@ -283,3 +285,84 @@ async def test_a_stream_of_the_users_own_is_used_as_it_is(queue_url: str, broker
         assert [each.body for each in taken] == [b"1", b"2"]
         await queue.bury(taken[0], b"letter")
         assert await bodies(queue.dead) == [b"letter"]
+
+
+@contextlib.asynccontextmanager
+async def far_away(port: int, delay_s: float) -> AsyncIterator[int]:
+    """Yield a port on which what the server sends comes so much later."""
+    ways: set[asyncio.Task[None]] = set()
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay_s: float) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65_536):
+                asyncio.get_running_loop().call_later(delay_s, writer.write, data)
+        await asyncio.sleep(delay_s)
+        writer.close()
+
+    async def lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = await asyncio.open_connection("127.0.0.1", port)
+        ways.add(asyncio.create_task(copy(reader, there[1], 0.0)))
+        ways.add(asyncio.create_task(copy(there[0], writer, delay_s)))
+
+    server = await asyncio.start_server(lead, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+        await asyncio.gather(*ways)
+
+
+async def test_what_was_on_its_way_is_not_taken_when_it_is_anothers(
+    queue_of: OpenQueue, queue_url: str, broker: NatsServer
+) -> None:
+    near, name = queue_of("near"), QueueAddress.parse(queue_url).name
+    await near.publish([b"1", b"2", b"3", b"4"])
+    async with (
+        far_away(broker.port, 0.03) as port,
+        contextlib.aclosing(
+            open_queue(QueueAddress.parse(f"nats://127.0.0.1:{port}/{name}"), "far", lease_s=broker.lease_s)
+        ) as far,
+    ):
+        taken = list(await far.receive(3, 1.0))
+        assert [each.body for each in taken] == [b"1", b"2", b"3"]
+        await far.acknowledge(taken)
+        await take(near, 1)
+        assert list(await far.receive(2, 0.1)) == []
+    assert await near.depth() == Depth(waiting=0, taken=1)
+
+
+async def test_a_consumer_that_is_deleted_is_made_anew(
+    queue_of: OpenQueue, queue_url: str, broker: NatsServer
+) -> None:
+    queue = queue_of("worker")
+    await queue.publish([b"1"])
+    await queue.acknowledge(await take(queue, 1))
+    async with await nats.connect(broker.url("")) as client:
+        await client.jetstream().delete_consumer(QueueAddress.parse(queue_url).name, "bulk-unverify")
+    await queue.publish([b"2"])
+    with pytest.raises(BrokerError):
+        await queue.receive(1, 1.0)
+    assert [each.body for each in await take(queue, 1)] == [b"2"]
+
+
+async def test_a_dead_letter_is_no_larger_than_the_server_takes(tmp_path: Path) -> None:
+    (tmp_path / "small.conf").write_text("max_payload: 10000")
+    with server_with(tmp_path, "-c", str(tmp_path / "small.conf")) as server:
+        async with queue_at(server.url("q")) as queue:
+            await queue.publish([b'"' * 9_000])  # each is two characters in JSON
+            async with desk_on(queue) as desk:
+                assert await desk.claim(1) == []
+            [letter] = [decode_letter(body) for body in await bodies(queue.dead)]
+            assert not letter.whole
+            assert set(letter.body) == {'"'}
+            assert await queue.depth() == Depth(0, 0)
+
+
+async def test_tries_that_nobody_counted_are_none(
+    queue_of: OpenQueue, queue_url: str, broker: NatsServer
+) -> None:
+    queue = queue_of("worker")
+    await queue.depth()
+    async with await nats.connect(broker.url("")) as client:
+        headers = {"Bulk-Unverify-Tries": "9" * 5000}
+        await client.jetstream().publish(QueueAddress.parse(queue_url).name, b"1", headers=headers)
+    [delivery] = await take(queue, 1)
+    assert delivery.times == 1

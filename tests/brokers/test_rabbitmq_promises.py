@@ -136,6 +136,48 @@ def test_a_message_without_an_id_is_named_by_its_digest_also_when_it_was_given_b
     assert delivery_of(delivered(copy)).times == 4
 
 
+async def publish_as_others_do(url: str, *messages: tuple[str, bytes]) -> None:
+    """Publish bodies under ids of the producer's choice."""
+    address = QueueAddress.parse(url)
+    async with await aio_pika.connect(address.server) as connection:
+        exchange = (await connection.channel()).default_exchange
+        for name, body in messages:
+            await exchange.publish(aio_pika.Message(body, message_id=name), routing_key=address.name)
+
+
+@pytest.mark.parametrize("batch", [None, "b"])
+async def test_a_message_that_comes_twice_at_once_is_done_once_and_not_removed_before(
+    queue_of: OpenQueue, queue_url: str, batch: str | None
+) -> None:
+    queue = queue_of("worker")
+    await queue.depth()
+    twice = ("id", message(0, batch_id=batch))
+    await publish_as_others_do(queue_url, twice, twice, ("other", message(1, batch_id="b")))
+    async with desk_on(queue) as desk:
+        await desk._open(await take(queue, 3))
+        rows = await desk.claim(9)
+        assert [row.user_id for row in rows] == ["u-0", "u-1"]
+        await desk.flush()
+        assert await queue.depth() == Depth(waiting=0, taken=3)
+        for row, left in zip(rows, (1, 0), strict=True):
+            desk.record(result(row))
+            await desk.flush()
+            assert await queue.depth() == Depth(waiting=0, taken=left)
+    assert len(await found(queue)) == 2
+
+
+async def test_messages_under_one_id_are_each_done(queue_of: OpenQueue, queue_url: str) -> None:
+    """Some producers take the name of what they are at for the id of each message."""
+    queue = queue_of("worker")
+    await queue.depth()
+    await publish_as_others_do(queue_url, ("id", message(0, 1)), ("id", message(2, 3)))
+    async with desk_on(queue) as desk:
+        for delivery in await take(queue, 2):
+            await desk._open([delivery])
+        assert [row.user_id for row in await all_rows(desk)] == ["u-0", "u-1", "u-2", "u-3"]
+    assert await queue.depth() == Depth(0, 0)
+
+
 async def test_what_is_given_back_is_there_once(queue_of: OpenQueue) -> None:
     queue = queue_of("worker")
     await queue.publish([b"1", b"2"])

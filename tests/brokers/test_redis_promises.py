@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
+import json
 import time
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from brokers.queues import OpenQueue, bodies, results_in, settled, take
@@ -14,8 +18,8 @@ from brokers.test_desk import all_rows, desk_on, found, message, result
 from worker import logs
 from worker.brokers import QueueAddress, open_queue
 from worker.errors import BrokerError
-from worker.model import Depth, Unfinished
-from worker.queueing import HourlyCap, decode_letter
+from worker.model import Depth, Outcome, Row, Unfinished
+from worker.queueing import Desk, Finder, HourlyCap, Terms, decode_letter
 
 
 class SlowCount:
@@ -136,6 +140,28 @@ async def test_a_stale_worker_records_and_buries_nothing(queue_of: OpenQueue) ->
     assert await results_in(second.results()) == [b"result 0"]
 
 
+async def test_rows_whose_message_went_to_another_do_not_count_as_recorded(
+    queue_of: OpenQueue, queue_url: str, redis_server: RedisServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    queue, told = queue_of("worker"), collections.Counter[Outcome]()
+    await queue.publish([message(0, 1, batch_id="b"), message(2, batch_id="b")])
+    terms = Terms(finder=Finder("w", "t", "o"), until_empty=True, most_rows=9)
+    async with Desk(queue, terms, logs.to_stderr(key=""), on_record=told.update) as desk:
+        rows: list[Row] = []
+        while len(rows) < 3:
+            rows += await desk.claim(9)
+        stream = QueueAddress.parse(queue_url).name
+        with redis_server.client() as client:
+            [[first, _]] = client.xrange(stream, count=1)
+            client.xclaim(stream, "bulk-unverify", "another", 0, [first])
+        for row in rows:
+            desk.record(result(row))
+    assert told == {Outcome.SUCCEEDED: 1}
+    assert await found(queue) == [("b", 2, "succeeded")]
+    [event] = [json.loads(line) for line in capsys.readouterr().err.splitlines() if "another" in line]
+    assert (event["event"], event["rows"], event["messages"]) == ("went_to_another", 2, 1)
+
+
 async def test_what_is_settled_beside_a_stale_message_is_recorded_as_it_is(queue_of: OpenQueue) -> None:
     worker, second = queue_of("worker"), queue_of("second")
     await worker.publish([b"1"])
@@ -192,3 +218,52 @@ async def test_what_is_not_done_is_given_back_and_what_is_done_is_not_done_again
     async with desk_on(queue_of("another")) as desk:
         assert [row.user_id for row in await all_rows(desk)] == ["u-1", "u-2", "u-3"]
     assert await found(queue) == [("b", index, "succeeded") for index in range(4)]
+
+
+@contextlib.asynccontextmanager
+async def name_of_the_primary(where: list[int]) -> AsyncIterator[int]:
+    """Yield a port that leads to the last port of `where`: who is connected stays where it is, as with a DNS name."""
+    leading: set[asyncio.Task[None]] = set()
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65_536):
+                writer.write(data)
+        writer.close()
+
+    async def lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = await asyncio.open_connection("127.0.0.1", where[-1])
+        leading.update(asyncio.create_task(copy(*way)) for way in ((reader, there[1]), (there[0], writer)))
+
+    server = await asyncio.start_server(lead, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+        await asyncio.gather(*leading)
+
+
+async def test_a_primary_that_became_a_replica_is_left_for_the_new_one(tmp_path: Path) -> None:
+    folders = [tmp_path / "old", tmp_path / "new"]
+    for folder in folders:
+        folder.mkdir()
+    async with contextlib.AsyncExitStack() as opened:
+        servers = [RedisServer(folder) for folder in folders]
+        for server in servers:
+            opened.callback(server.close)
+        old, new = (opened.enter_context(server.client()) for server in servers)
+        where = [servers[0].port]
+        port = await opened.enter_async_context(name_of_the_primary(where))
+        queue = open_queue(QueueAddress.parse(f"redis://127.0.0.1:{port}/0?stream=work"), "worker")
+        opened.push_async_callback(queue.aclose)
+        await queue.publish([b"1"])
+        [taken] = await take(queue, 1)
+        new.replicaof("127.0.0.1", servers[0].port)
+        while not new.exists("work"):  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.01)
+        new.replicaof("NO", "ONE")
+        where.append(servers[1].port)
+        old.replicaof("127.0.0.1", servers[1].port)
+        with pytest.raises(BrokerError, match="READONLY"):
+            await queue.settle([settled(taken, 0)])
+        await queue.settle([settled(taken, 0)])
+        assert new.xlen("{work}.results") == 1
+        assert new.xlen("work") == 0

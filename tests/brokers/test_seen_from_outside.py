@@ -15,6 +15,7 @@ from brokers.outside import Outside, wait_until
 from brokers.servers import OWN, Server
 from fault.conftest import SECRET
 
+from worker.model import Depth
 from worker.ports import WorkQueue
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -76,6 +77,22 @@ def test_a_wrong_key_turns_a_worker_unready_until_there_is_another(fleet: Fleet,
     worker.terminate()
     assert worker.wait(10) == 0
     every_row_once(fleet, rows)
+
+
+def test_a_wrong_tenant_fails_nothing_however_often_it_is_tried(fleet: Fleet, outside: Outside) -> None:
+    for number in range(30):
+        publish(fleet, json.dumps({"user_id": f"nobody-{number}", "identifier_id": "mail-1"}).encode())
+    worker = fleet.work(*outside.flags, "--probe-every", "1s", "--concurrency", "4")
+    outside.wait_for_reason("Halted: 20 answers in a row were 404")
+    wait_until(lambda: outside.metrics()["calls_in_flight",] == 0)
+    calls = fleet.tenant.record()["requests"]
+    fleet.wait_for_calls(calls + 3)
+    assert outside.readiness()[0] == 503
+    worker.terminate()
+    assert worker.wait(10) == 0
+    assert fleet.tenant.record()["requests"] <= calls + 5, "it was to try one row at a time"
+    assert fleet.results() == []
+    assert fleet.depth() == Depth(waiting=30, taken=0)
 
 
 @pytest.mark.kills_broker

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from brokers.fleet import Fleet
 from brokers.queues import OpenQueue, bodies, take
-from brokers.servers import RabbitServer
+from brokers.servers import RabbitServer, RedisServer
 from brokers.test_desk import all_rows, desk_on, found, message
 
 from worker.compose.ahead import rows_ahead
@@ -95,6 +95,18 @@ def test_a_slow_worker_splits_and_takes_no_more_than_it_can_finish(fleet: Fleet)
     results = {(each.batch, each.index): (each.user_id, each.identifier_id) for each in fleet.results()}
     assert sorted(results.values()) == sorted(rows)
     assert len({batch for batch, _ in results}) == 1
+
+
+def test_a_worker_that_shares_its_rate_with_nobody_knows_how_many_splits(
+    fleet: Fleet, redis_server: RedisServer
+) -> None:
+    fleet.batch(100, rows_per_message=100)
+    worker = fleet.work("--rate", "30/m", "--concurrency", "1", "--shared-rate", redis_server.url("rate"))
+    fleet.wait_for_calls(1)
+    worker.terminate()
+    _, err = worker.communicate(timeout=20)
+    [told] = [json.loads(line) for line in err.splitlines() if '"split"' in line]
+    assert (told["rows"], told["parts"]) == (100, 4)  # one of ten does 30 rows in half of the 20 minutes
 
 
 @pytest.mark.parametrize(

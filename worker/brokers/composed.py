@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from worker.model import Delivery, Depth, Settlement
@@ -92,7 +93,7 @@ class ComposedWorkQueue:
         """Return that nothing is known: this broker keeps no outcomes by name."""
         return dict.fromkeys(rows, frozenset())
 
-    async def settle(self, settlements: Sequence[Settlement]) -> None:
+    async def settle(self, settlements: Sequence[Settlement]) -> AbstractSet[str]:
         """Publish outcomes, many in a message, then acknowledge what is complete."""
         bodies: dict[str, list[bytes]] = collections.defaultdict(list)
         for each in settlements:
@@ -103,6 +104,7 @@ class ComposedWorkQueue:
             _, unused = self._results.popitem(last=False)
             await unused.aclose()
         await self._work.acknowledge([each.delivery for each in settlements if each.complete])
+        return frozenset()
 
     async def bury(self, delivery: Delivery, letter: bytes) -> None:
         """Publish the letter, then remove the message."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 import msgspec
@@ -97,7 +98,7 @@ class FencedWorkQueue:
         """Return which of `rows` have an outcome."""
         return await self._fence.known(rows)
 
-    async def settle(self, settlements: Sequence[Settlement]) -> None:
+    async def settle(self, settlements: Sequence[Settlement]) -> AbstractSet[str]:
         """Record the outcomes that are new, remember them, and acknowledge what is complete."""
         fenced = [finding for each in settlements if each.fenced for finding in each.findings]
         known = await self._fence.known(_by_batch(fenced)) if fenced else {}
@@ -105,7 +106,7 @@ class FencedWorkQueue:
         def is_new(finding: Finding) -> bool:
             return finding.index not in known.get(finding.batch, ())
 
-        await self._queue.settle(
+        lost = await self._queue.settle(
             [
                 msgspec.structs.replace(each, findings=list(filter(is_new, each.findings)), complete=False)
                 for each in settlements
@@ -114,6 +115,7 @@ class FencedWorkQueue:
         if new := [finding for finding in fenced if is_new(finding)]:
             await self._fence.remember(_by_batch(new))
         await self._queue.acknowledge([each.delivery for each in settlements if each.complete])
+        return lost
 
     async def bury(self, delivery: Delivery, letter: bytes) -> None:
         """Put `letter` into the dead letters and remove the message it tells of."""

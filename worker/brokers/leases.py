@@ -17,6 +17,14 @@ _SURE: Final = 0.9
 """Part of a lease in which a message is surely ours: the rest may have passed while it was on its way."""
 
 _WAITS: Final = 4
+_LONGEST_NAME: Final = 256
+_LONGEST_COUNT: Final = 4
+
+
+def read_marks(own_name: str, name: str, tries: str) -> tuple[str, int]:
+    """Return a message's name and tries by what it was marked with when it was given back, if that is of our kind."""
+    known = name if 0 < len(name) <= _LONGEST_NAME else own_name
+    return known, int(tries) if len(tries) <= _LONGEST_COUNT and tries.isdecimal() else 0
 
 
 @dataclasses.dataclass(slots=True, eq=False, weakref_slot=True)

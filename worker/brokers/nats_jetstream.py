@@ -29,8 +29,9 @@ from nats.js.errors import APIError, NoStreamResponseError, NotFoundError, Servi
 
 from worker.brokers.address import QueueAddress
 from worker.brokers.composed import ComposedWorkQueue
-from worker.brokers.leases import Lease, Leases
+from worker.brokers.leases import Lease, Leases, read_marks
 from worker.brokers.nats_line import TIMEOUT_S, NatsLine
+from worker.brokers.nats_pull import NatsPull
 from worker.errors import BrokerError, UsageError
 from worker.model import Delivery, Depth
 
@@ -39,9 +40,6 @@ R = TypeVar("R")
 
 _CONSUMER: Final = "bulk-unverify"
 _UNLIMITED: Final = -1
-_MOST_BYTES: Final = 1024 * 1024 - 1024
-"""A server's `max_payload` is 1 MiB unless configured; headers count."""
-_REST_S: Final = 0.01
 _GONE: Final = (NotFoundError, NoRespondersError, NoStreamResponseError, ServiceUnavailableError)
 """What JetStream answers, or nobody does, when there is no such stream or consumer any more."""
 _ACKNOWLEDGE: Final = b"+ACK"
@@ -96,7 +94,6 @@ class NatsQueue:
     """
 
     extends = True
-    most_bytes = _MOST_BYTES
 
     def __init__(
         self, line: NatsLine, name: str, *, lease_s: float, clock: Callable[[], float] = time.monotonic
@@ -107,7 +104,12 @@ class NatsQueue:
         self._leases = Leases(lease_s, clock)
         self._js: JetStreamContext | None = None
         self._joined: Client | None = None
-        self._subscription: JetStreamContext.PullSubscription | None = None
+        self._pull: NatsPull | None = None
+
+    @property
+    def most_bytes(self) -> int:
+        """Bytes that one message may have, as far as is known of the server."""
+        return self.line.most_bytes
 
     @_answered
     async def publish(self, bodies: Sequence[bytes]) -> None:
@@ -117,13 +119,13 @@ class NatsQueue:
     @_answered
     async def receive(self, limit: int, wait_s: float) -> Sequence[Delivery]:
         """Take up to `limit` messages: the first one whenever it comes, with it those that are there already."""
-        subscription = await self._subscribe()
-        messages: list[Msg] = []
+        pull = await self._open_pull()
         now = self._leases.now()
-        with contextlib.suppress(TimeoutError):
-            messages += await subscription.fetch(1, self._leases.shortened(min(wait_s, TIMEOUT_S)))
-            if limit > 1:
-                messages += await subscription.fetch(limit - 1, _REST_S)
+        try:
+            messages = await pull.take(limit, self._leases.shortened(min(wait_s, TIMEOUT_S)))
+        except BaseException:
+            await self.aclose()  # what comes late is not to be taken for what is asked for next
+            raise
         return [self._delivery(message, now) for message in messages]
 
     @_answered
@@ -180,11 +182,11 @@ class NatsQueue:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Do no more than end the subscription: the connection belongs to whoever made it."""
-        subscription, self._subscription = self._subscription, None
-        if subscription is not None:
+        """Do no more than take nothing: the connection belongs to whoever made it."""
+        pull, self._pull = self._pull, None
+        if pull is not None:
             with contextlib.suppress(Error):
-                await subscription.unsubscribe()
+                await pull.aclose()
 
     async def _join(self) -> JetStreamContext:
         """Return JetStream, where the stream exists by now."""
@@ -200,18 +202,18 @@ class NatsQueue:
                     retention=RetentionPolicy.WORK_QUEUE,
                     storage=StorageType.FILE,
                 )
-            self._js, self._joined, self._subscription = js, client, None
+            self._js, self._joined, self._pull = js, client, None
         return self._js
 
-    async def _subscribe(self) -> JetStreamContext.PullSubscription:
+    async def _open_pull(self) -> NatsPull:
         js = await self._join()
-        if self._subscription is None:
+        if self._pull is None:
             consumer = ConsumerConfig(
                 name=_CONSUMER, durable_name=_CONSUMER, ack_wait=self.lease_s, max_ack_pending=_UNLIMITED
             )
             await js.add_consumer(self.name, consumer)
-            self._subscription = await js.pull_subscribe_bind(_CONSUMER, self.name)
-        return self._subscription
+            self._pull = await NatsPull.open(await self.line.client(), self.name, _CONSUMER)
+        return self._pull
 
     async def _send(self, messages: Iterable[tuple[bytes, dict[str, str]]]) -> None:
         js = await self._join()
@@ -232,11 +234,11 @@ class NatsQueue:
     def _delivery(self, message: Msg, now: float) -> Delivery:
         headers, known = message.headers or {}, message.metadata
         # When the message was stored, and its number: a stream that is made anew begins again at 1.
-        name = headers.get(_NAME) or f"{known.timestamp.timestamp():.6f}-{known.sequence.stream}"
-        tries = headers.get(_TRIES, "")
-        times = known.num_delivered + (int(tries) if tries.isdecimal() else 0)
+        own_name = f"{known.timestamp.timestamp():.6f}-{known.sequence.stream}"
+        name, tries = read_marks(own_name, headers.get(_NAME, ""), headers.get(_TRIES, ""))
         kept = {word: text for word, text in headers.items() if not word.startswith(_SERVERS_OWN)}
-        return Delivery(name, message.data, times, self._leases.take(name, message.reply, now, kept))
+        lease = self._leases.take(name, message.reply, now, kept)
+        return Delivery(name, message.data, known.num_delivered + tries, lease)
 
 
 def _again(delivery: Delivery) -> dict[str, str]:

@@ -17,6 +17,10 @@ _PATIENCE_S: Final = 10
 _CLOSE_S: Final = 1
 _NAME: Final = "bulk-unverify"
 _PING_S: Final = 10
+_MOST_BYTES: Final = 1024 * 1024
+"""A server's `max_payload` unless configured."""
+_HEADER_BYTES: Final = 1024
+"""Headers count for it."""
 
 
 class NatsLine:
@@ -34,6 +38,8 @@ class NatsLine:
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
         self._waiting: set[asyncio.Timeout] = set()
+        self.most_bytes = _MOST_BYTES - _HEADER_BYTES
+        """What a message may have; the server says it when it is connected to."""
 
     async def client(self) -> Client:
         """Return a client that is connected.
@@ -45,6 +51,8 @@ class NatsLine:
         async with self._connecting:
             if self._client is None or not self._client.is_connected:
                 self._client = await self._connect()
+                most = min(_MOST_BYTES, self._client.max_payload)
+                self.most_bytes = most - min(_HEADER_BYTES, most // 2)
             return self._client
 
     @contextlib.asynccontextmanager

@@ -20,6 +20,8 @@ from aiormq.abc import AbstractChannel, DeliveredMessage
 from worker.model import Delivery
 
 _RETURNS: Final = "x-delivery-count"
+_DIGITS: Final = 16
+"""Of a digest, beside an id."""
 _TRIES: Final = "x-bulk-unverify-tries"
 """How often a message had been delivered in vain when it was last given back."""
 
@@ -90,9 +92,11 @@ class Link:
 
 
 def delivery_of(message: DeliveredMessage) -> Delivery:
-    """Return the message under its id; one without has its digest for a name, which stays the same as well."""
+    """Return the message under its id and its digest: producers may use an id twice, or none."""
     properties = message.header.properties
-    name = properties.message_id or hashlib.sha256(message.body).hexdigest()
+    digest = hashlib.sha256(message.body).hexdigest()
+    has_id = properties.message_id not in (None, "", digest)
+    name = f"{properties.message_id}.{digest[:_DIGITS]}" if has_id else digest
     headers = properties.headers or {}
     return Delivery(name, message.body, 1 + _count(headers, _RETURNS) + _count(headers, _TRIES))
 
@@ -103,7 +107,8 @@ def again(message: DeliveredMessage) -> aio_pika.Message:
     headers = dict(message.header.properties.headers or {})
     headers.pop(_RETURNS, None)
     headers[_TRIES] = delivery.times - 1
-    return aio_pika.Message(delivery.body, headers=headers, message_id=delivery.name)
+    given = message.header.properties.message_id
+    return aio_pika.Message(delivery.body, headers=headers, message_id=given or delivery.name)
 
 
 def _tag(message: DeliveredMessage) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 from worker.brokers.address import QueueAddress
 from worker.errors import BrokerError
@@ -19,6 +19,8 @@ def redis_client(address: QueueAddress, *, timeout_s: float) -> redis.Redis:
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,
         retry=Retry(NoBackoff(), 0),  # whoever asks tries again by itself, and says that it was lost
+        # Nor is this tried again, but its connection is given up: it leads to what is no primary any more.
+        retry_on_error=[ReadOnlyError],
         health_check_interval=30,
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
 import msgspec
@@ -216,7 +217,7 @@ class RedisWorkQueue(RedisQueue):
         return await remembered(self._client, self._fence, rows)
 
     @_answered
-    async def settle(self, settlements: Sequence[Settlement]) -> None:
+    async def settle(self, settlements: Sequence[Settlement]) -> AbstractSet[str]:
         """Record outcomes and acknowledge what is complete, in one script: all of it happens, or nothing."""
         keys = {self.stream: 1}
         messages = []
@@ -226,7 +227,8 @@ class RedisWorkQueue(RedisQueue):
             messages.append((each.delivery.name, each.complete, each.fenced, key, rows))
         bodies = [finding.body for each in settlements for finding in each.findings]
         words: list[Any] = [_GROUP, self.consumer, REMEMBERED_S, self._fence, _pack(messages), *bodies]
-        await self._settle(keys=list(keys), args=words)
+        lost: list[bytes] = await self._settle(keys=list(keys), args=words)
+        return {name.decode() for name in lost}
 
     @_answered
     async def bury(self, delivery: Delivery, letter: bytes) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from worker.brokers.leases import Lease
+from worker.brokers.leases import Lease, read_marks
 from worker.errors import UsageError
 from worker.model import Delivery
 
@@ -72,10 +72,9 @@ def batches(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
 
 def tries_of(message_id: str, attributes: Mapping[str, Any]) -> tuple[str, int, dict[str, Any]]:
     """Return a message's name, how often it had been tried before it was given back, and its other attributes."""
-    name = attributes.get(_NAME, {}).get("StringValue") or message_id
-    tries = attributes.get(_TRIES, {}).get("StringValue", "")
+    marks = (attributes.get(mark, {}).get("StringValue", "") for mark in (_NAME, _TRIES))
     kept = {word: value for word, value in attributes.items() if word not in (_NAME, _TRIES)}
-    return name, int(tries) if tries.isdecimal() else 0, kept
+    return *read_marks(message_id, *marks), kept
 
 
 def again(delivery: Delivery) -> Entry | None:

@@ -14,6 +14,8 @@ _MOST_ROWS: Final = 4096
 _PART_OF_LEASE: Final = 0.5
 _SLOWEST_PER_S: Final = 1.0
 """What a rate that is not told is taken for, where leases cannot be extended."""
+SHARERS: Final = 10
+"""Workers that share a rate, where nobody said how many: three times as many still finish within a lease."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -29,19 +31,21 @@ class Ahead:
     in_a_message: int | None
 
 
-def rows_ahead(queue: Queue, per_s: float | None, concurrency: int) -> Ahead:
+def rows_ahead(queue: Queue, per_s: float | None, concurrency: int, *, sharers: int = 1) -> Ahead:
     """Return what to take from `queue` at a rate.
 
     Where leases cannot be extended, that is what is finished in half of one, row by row.
 
     Args:
         queue: Where it is taken from.
-        per_s: The rate of this worker, or None if nobody knows.
+        per_s: The rate that this worker may have, or None if nobody knows.
         concurrency: Calls in flight.
+        sharers: How many may want that rate at once.
     """
     paced = _MOST_ROWS if per_s is None else int(per_s * _AHEAD_S)
     at_hand = min(max(paced, concurrency * 2, _LEAST_ROWS), _MOST_ROWS)
     if queue.extends:
         return Ahead(at_hand, None)
-    in_time = max(1, int((per_s or _SLOWEST_PER_S) * queue.lease_s * _PART_OF_LEASE))
+    slowest_per_s = _SLOWEST_PER_S if per_s is None else per_s / sharers
+    in_time = max(1, int(slowest_per_s * queue.lease_s * _PART_OF_LEASE))
     return Ahead(min(at_hand, in_time), None if per_s is None else in_time)

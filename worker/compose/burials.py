@@ -10,7 +10,7 @@ from typing import Final
 from worker.brokers import QueueAddress, open_queue
 from worker.model import Delivery
 from worker.ports import WorkQueue
-from worker.queueing import DeadLetter, decode_letter
+from worker.queueing import DeadLetter, read_letter
 
 _AT_ONCE: Final = 100
 _WAIT_S: Final = 0.5
@@ -30,12 +30,14 @@ async def dead_letters(
     back = 0
     async with contextlib.aclosing(open_queue(address, name)) as queue:
         held: list[Delivery] = []
-        left = (await queue.dead.depth()).waiting if limit is None else limit
+        depth = await queue.dead.depth()
+        # Some brokers count what somebody took and was killed with as taken, until it is taken again.
+        left = depth.waiting + depth.taken if limit is None else limit
         try:
             while left and (deliveries := await queue.dead.receive(min(left, _AT_ONCE), _WAIT_S)):
                 left -= len(deliveries)
                 held += deliveries
-                letters = [decode_letter(delivery.body) for delivery in deliveries]
+                letters = [read_letter(delivery) for delivery in deliveries]
                 for letter in letters:
                     tell(letter)
                 if requeue:

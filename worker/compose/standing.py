@@ -18,7 +18,7 @@ import structlog
 from worker import logs
 from worker.brokers import QueueAddress, open_queue
 from worker.compose.account import Account
-from worker.compose.ahead import rows_ahead
+from worker.compose.ahead import SHARERS, rows_ahead
 from worker.compose.assembly import make_pipeline, make_transport
 from worker.compose.collecting import CollectedLedgers
 from worker.compose.operations import find_operation
@@ -28,7 +28,7 @@ from worker.compose.stopping import StopRequest, heed_signals
 from worker.compose.watch import ProtectedLists
 from worker.connection import ApiKey, Tenant
 from worker.errors import BrokerError, BulkUnverifyError, ConfigurationError, InputError, cause_of
-from worker.guard import Halt
+from worker.guard import Halt, HaltKind
 from worker.model import Outcome
 from worker.pacing import AsyncPacer
 from worker.pipeline import Pipeline
@@ -126,7 +126,7 @@ class _Worker:
         self.account = Account()
         exclude = request.steering.exclude
         self._lists = ProtectedLists([exclude] if exclude else [])
-        self._list_trouble: str | None = None
+        self._list_trouble: Halt | None = None
         self._ledgers: CollectedLedgers | None = None
         if request.keep_in is not None:
             self._ledgers = CollectedLedgers(
@@ -165,22 +165,22 @@ class _Worker:
 
     async def run(self, key: ApiKey, together: Together) -> None:
         """Work in sessions: one ends when the queue is empty, on a signal, or by a halt."""
-        halt = await self._session(key, together, probing=False)
+        halt = await self._session(key, together)
         while halt is not None and not self._stopped.is_set():
-            self.account.halted = halt
+            self.account.halted = halt.reason
             every_s = self._request.probe_every_s
             self._request.say(
-                f"Halted: {halt}. Messages are given back; one row is tried in {every_s:.0f} s."
+                f"Halted: {halt.reason}. Messages are given back; one row is tried in {every_s:.0f} s."
             )
             if await is_set_within(self._stopped, every_s):
                 return
             try:
-                halt = await self._session(self._request.load_key(), together, probing=True)
+                halt = await self._session(self._request.load_key(), together, after=halt)
                 if halt is None:
                     self.account.halted = ""
-                    halt = await self._session(self._request.load_key(), together, probing=False)
+                    halt = await self._session(self._request.load_key(), together)
             except (ConfigurationError, InputError) as error:
-                halt = str(error).rstrip(".")
+                halt = _halted_by(error, halt)
 
     def told(self) -> dict[str, object]:
         """Return what was done, for `--json`."""
@@ -199,18 +199,21 @@ class _Worker:
         self._stopped.set()
         self._end_session()
 
-    async def _session(self, key: ApiKey, together: Together, *, probing: bool) -> str | None:
-        """Work until the session ends; return what is wrong with the tenant, the key or the list, or None."""
+    async def _session(self, key: ApiKey, together: Together, after: Halt | None = None) -> Halt | None:
+        """Work until the session ends; return what is wrong with the tenant, the key or the list, or None.
+
+        After a halt, one row is tried: what shows the same as had halted is no outcome either (promise 6).
+        """
         self._list_trouble = None
         pacer = together.pacer
         pacer.reopen()
-        desk = self._desk(logs.to_stderr(key=key.reveal()), together.cap, probing=probing)
+        desk = self._desk(logs.to_stderr(key=key.reveal()), together.cap, probing=after is not None)
         with self.account.session(desk, pacer.status), self._followed() as operation:
-            return await self._carry_out(operation, key, pacer, desk)
+            return await self._carry_out(operation, key, pacer, desk, after)
 
     async def _carry_out(
-        self, operation: Operation, key: ApiKey, pacer: AsyncPacer, desk: Desk
-    ) -> str | None:
+        self, operation: Operation, key: ApiKey, pacer: AsyncPacer, desk: Desk, after: Halt | None
+    ) -> Halt | None:
         request = self._request
         async with make_transport(request.tenant, key, request.steering, pacer) as transport, desk:
             pipeline = self._pipeline(operation, desk, pacer, transport)
@@ -225,16 +228,20 @@ class _Worker:
             finally:
                 self._end_session = lambda: None
                 watching.cancel()
+            halt = pipeline.halt or self._list_trouble
             if pipeline.halt is not None:
                 desk.take_back(pipeline.halt)  # what calls in flight added to it
-        return self._list_trouble if pipeline.halt is None else pipeline.halt.reason
+            elif after is not None and desk.take_back(after):
+                halt = after
+        return halt
 
     def _desk(
         self, log: structlog.typing.FilteringBoundLogger, cap: HourlyCap | None, *, probing: bool
     ) -> Desk:
-        steering = self._request.steering
-        per_s = steering.rate.share(self._request.sharing.parts).ceiling_per_s
-        ahead = rows_ahead(self._queue, per_s, steering.concurrency)
+        steering, sharing = self._request.steering, self._request.sharing
+        per_s = steering.rate.share(sharing.parts).ceiling_per_s
+        sharers = 1 if sharing.store is None or sharing.workers else SHARERS
+        ahead = rows_ahead(self._queue, per_s, steering.concurrency, sharers=sharers)
         terms = Terms(
             finder=Finder(self._name, self._request.tenant.name, self._request.operation),
             until_empty=self._request.until_empty,
@@ -283,8 +290,14 @@ class _Worker:
             try:
                 desk.protected |= self._lists.load()
             except BulkUnverifyError as error:
-                self._list_trouble = str(error)
+                self._list_trouble = _halted_by(error)
                 self._end_session()
+
+
+def _halted_by(error: BulkUnverifyError, before: Halt | None = None) -> Halt:
+    """Return that `error` halts the worker; what was evidence of a halt before it still is."""
+    evidence = () if before is None else (before.evidence, before.evidence_status)
+    return Halt(HaltKind.CONFIGURATION, str(error).rstrip("."), *evidence)
 
 
 def _end(desk: Desk, pipeline: Pipeline) -> None:

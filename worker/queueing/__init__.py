@@ -12,6 +12,7 @@ from worker.queueing.findings import (
     dead_letter,
     decode_findings,
     decode_letter,
+    read_letter,
     result_of,
 )
 from worker.queueing.messages import MOST_ROWS, Heading, ParsedRow, compose, fit_reason, parse, schema
@@ -44,6 +45,7 @@ __all__ = [
     "is_set_within",
     "pack",
     "parse",
+    "read_letter",
     "result_of",
     "schema",
 ]

@@ -200,8 +200,9 @@ class Desk:
                 self.close()
 
     async def _open(self, deliveries: Sequence[Delivery]) -> None:
-        # What has come before is ours already.
-        self._opening = [delivery for delivery in deliveries if delivery.name not in self._taken]
+        # What has come before is ours already, and what was published twice may come twice at once.
+        new = {delivery.name: delivery for delivery in deliveries if delivery.name not in self._taken}
+        self._opening = list(new.values())
         try:
             beyond = await self._take_up(await self._reader.read(self._opening))
         finally:
@@ -278,15 +279,18 @@ class Desk:
             return
         self._file(result)
 
-    def take_back(self, halt: Halt) -> None:
-        """Give the rows back that were the evidence of a wrong worker (promise 6)."""
+    def take_back(self, halt: Halt) -> bool:
+        """Give the rows back that were the evidence of a wrong worker (promise 6); return whether there were any."""
         doubted, self._doubted = self._doubted, []
+        any_evidence = False
         for result in doubted:
             is_evidence = result.verdict.outcome in halt.evidence
             if is_evidence and halt.evidence_status in (None, result.verdict.status):
                 self.give_back([Unfinished(result.row, result.requests)])
+                any_evidence = True
             else:
                 self._file(result)
+        return any_evidence
 
     def _believe_if_stuck(self) -> None:
         """Believe the failures if no other row is in hand, and none can be taken: no success could come."""

@@ -71,7 +71,7 @@ class DeadLetter(msgspec.Struct, frozen=True, gc=False):
         body: What the producer sent, as text.
         whole: Whether that is all of it; else it was too large, or no UTF-8, and cannot be sent again.
         times: How often it was delivered.
-        buried_at: Epoch seconds.
+        buried_at: Epoch seconds; 0 if nobody knows.
     """
 
     reason: str
@@ -168,6 +168,16 @@ def result_of(found: FoundRow, row: Row) -> Result:
     return Result(known, verdict, requests, found.sent, found.started_at, found.finished_at)
 
 
+def read_letter(delivery: Delivery) -> DeadLetter:
+    """Return the dead letter; what somebody else put there, as brokers do by themselves, tells no reason."""
+    try:
+        return decode_letter(delivery.body)
+    except msgspec.MsgspecError:
+        body = delivery.body.decode("utf-8", "replace")
+        whole = body.encode() == delivery.body
+        return DeadLetter("no worker put it here", delivery.name, body, delivery.times, 0.0, whole)
+
+
 def dead_letter(delivery: Delivery, reason: str, most_bytes: int) -> bytes:
     """Return the letter that tells of a message that nobody can work on, as much as `most_bytes` hold."""
     kept = min(len(delivery.body), MOST_BYTES)
@@ -175,6 +185,6 @@ def dead_letter(delivery: Delivery, reason: str, most_bytes: int) -> bytes:
         body = delivery.body[:kept].decode("utf-8", "replace")
         whole = body.encode() == delivery.body
         letter = _encode(DeadLetter(reason, delivery.name, body, delivery.times, time.time(), whole))
-        if len(letter) <= most_bytes:
+        if len(letter) <= most_bytes or not kept:
             return letter
         kept //= 2

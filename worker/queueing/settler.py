@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import collections
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final, Protocol
 
 import msgspec
@@ -18,6 +19,9 @@ from worker.queueing.taken import Taken
 
 _GATHER_S: Final = 0.02
 _BEHIND_S: Final = 0.05
+
+_Counts = collections.defaultdict[str, collections.Counter[Outcome]]
+"""Rows by message and outcome."""
 
 
 class Keeper(Protocol):
@@ -65,7 +69,7 @@ class Settler:
         self._on_record = on_record
         self._keeper = keeper
         self._changed: dict[str, Taken] = {}
-        self._counts: collections.Counter[Outcome] = collections.Counter()
+        self._counts = _no_counts()
         self._handed = self._settled = 0
         self._changed_since: float | None = None
         self._settling_since: float | None = None
@@ -96,7 +100,7 @@ class Settler:
         self._changed[taken.delivery.name] = taken
         self._handed += 1
         if outcome is not None:
-            self._counts[outcome] += 1
+            self._counts[taken.delivery.name][outcome] += 1
         if self._changed_since is None:
             self._changed_since = self._clock()
         self._something.set()
@@ -146,7 +150,7 @@ class Settler:
     async def _settle(self) -> None:
         """Hand one group over. What cannot be, until the patience ends, is delivered again after its lease."""
         changed, counts, mark = list(self._changed.values()), self._counts, self._handed
-        self._changed, self._counts = {}, collections.Counter()
+        self._changed, self._counts = {}, _no_counts()
         self._settling_since, self._changed_since = self._changed_since, None
         settlements = [taken.settlement() for taken in changed]
         finished = [taken.delivery for taken in changed if not taken.open]
@@ -154,18 +158,30 @@ class Settler:
         if self._keeper is not None:
             settlements = await _keep(self._keeper, settlements)
         try:
-            await self._patience.persist(lambda: self._queue.settle(settlements))
+            stale = await self._patience.persist(lambda: self._queue.settle(settlements))
         except BrokerError as error:
-            self.unrecorded += counts.total()
-            self._log.error("not_recorded", rows=counts.total(), messages=len(changed), error=str(error))
+            rows = _sum_of(counts.values()).total()
+            self.unrecorded += rows
+            self._log.error("not_recorded", rows=rows, messages=len(changed), error=str(error))
         else:
-            self._on_record(counts)
+            self._tell_of(changed, counts, stale)
             for delivery in finished:
                 self._forget(delivery.name)
             await self.give_back(returned)
         self._settled, self._settling_since = mark, None
         self._progress.set()
         self._progress = asyncio.Event()
+
+    def _tell_of(self, changed: Sequence[Taken], counts: _Counts, stale: AbstractSet[str]) -> None:
+        """Tell what was recorded; the rows of a message that went to another are that one's to record."""
+        lost = [
+            taken.delivery.name
+            for taken in changed
+            if taken.delivery.name in stale and (self._keeper is None or taken.heading.reply_to)
+        ]
+        if rows := _sum_of(counts.pop(name, collections.Counter()) for name in lost).total():
+            self._log.warning("went_to_another", rows=rows, messages=len(lost))
+        self._on_record(_sum_of(counts.values()))
 
     async def give_back(self, deliveries: Sequence[Delivery]) -> None:
         """Let others have messages of which nothing is in the calls."""
@@ -175,6 +191,17 @@ class Settler:
             self._log.warning("not_given_back", messages=len(deliveries), error=str(error))
         else:
             self.given_back += len(deliveries)
+
+
+def _no_counts() -> _Counts:
+    return collections.defaultdict(collections.Counter)
+
+
+def _sum_of(counts: Iterable[collections.Counter[Outcome]]) -> collections.Counter[Outcome]:
+    total: collections.Counter[Outcome] = collections.Counter()
+    for each in counts:
+        total.update(each)
+    return total
 
 
 async def _keep(keeper: Keeper, settlements: Sequence[Settlement]) -> list[Settlement]:

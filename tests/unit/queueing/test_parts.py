@@ -57,3 +57,8 @@ def test_a_letter_has_as_much_of_a_message_as_fits(body: bytes, whole: bool) -> 
     told = decode_letter(letter)
     assert (told.whole, told.reason, told.message) == (whole, "why", "m")
     assert body.decode().startswith(told.body.rstrip("\ufffd"))
+
+
+def test_a_letter_without_room_for_the_message_is_made_all_the_same() -> None:
+    letter = dead_letter(Delivery("m", b"{nonsense"), "why", 10)
+    assert decode_letter(letter).body == ""

@@ -20,9 +20,10 @@ class SlowQueue:
         self.groups: list[list[str]] = []
         self.may_take = asyncio.Event()
 
-    async def settle(self, settlements: Sequence[Settlement]) -> None:
+    async def settle(self, settlements: Sequence[Settlement]) -> frozenset[str]:
         self.groups.append([each.delivery.name for each in settlements])
         await self.may_take.wait()
+        return frozenset()
 
     async def give_back(self, deliveries: Sequence[Delivery]) -> None:
         assert not deliveries

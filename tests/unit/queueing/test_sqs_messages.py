@@ -41,5 +41,7 @@ def test_name_and_tries_survive_any_number_of_givings_back() -> None:
 
 
 def test_a_message_that_is_tampered_with_counts_from_nothing() -> None:
-    wrong = {"bulk-unverify-tries": {"DataType": "Number", "StringValue": "-1"}}
-    assert tries_of("m", wrong) == ("m", 0, {})
+    for tries in ("-1", "9" * 5000):
+        marks = {"bulk-unverify-tries": tries, "bulk-unverify-name": "n" * 5000}
+        wrong = {mark: {"DataType": "String", "StringValue": value} for mark, value in marks.items()}
+        assert tries_of("m", wrong) == ("m", 0, {})
