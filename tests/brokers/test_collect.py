@@ -230,3 +230,15 @@ def test_a_batch_id_cannot_lead_out_of_the_folder_of_runs(fleet: Fleet) -> None:
     assert fleet.work("--until-empty").wait(60) == 0
     assert collect(fleet) == (0, {"collected": 0, "runs": [], "exit_code": 0})
     assert "batch_id" in fleet.call("dead-letters")[2]
+
+
+def test_a_batch_that_is_undone_on_the_same_queue_is_called_again(fleet: Fleet) -> None:
+    fleet.batch(20)
+    assert fleet.work("--until-empty").wait(60) == 0
+    fleet.tenant.trouble()
+    assert fleet.call("enqueue", "batch.csv")[0] == 0
+    assert fleet.work("--until-empty", "--operation", "verify-email").wait(60) == 0
+    assert fleet.calls().total() == 20
+    code, told = collect(fleet)
+    done = {run["operation"]: (run["complete"], run["outcomes"]["succeeded"]) for run in told["runs"]}
+    assert (code, done) == (0, {"unverify-email": (True, 20), "verify-email": (True, 20)})

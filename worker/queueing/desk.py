@@ -203,7 +203,7 @@ class Desk:
             self._rows_each = max(1, *(len(read.parsed.rows) for read in reads))
         beyond: list[Delivery] = []
         for read in reads:
-            taken = Taken(read.delivery, read.parsed)
+            taken = Taken(read.delivery, read.parsed, read.fence)
             rows = self._fresh(read, taken)
             if await self._has_room_for(rows):
                 self._take(read, taken, rows)
@@ -284,9 +284,8 @@ class Desk:
 
     def _file(self, result: Result) -> None:
         taken, index = self._places.pop(result.row.number)
-        batch = taken.batch
-        body = encode_finding(result, batch, index, taken.heading, self._terms.finder)
-        taken.findings.append(Finding(batch, index, body))
+        body = encode_finding(result, taken.batch, index, taken.heading, self._terms.finder)
+        taken.findings.append(Finding(taken.fence, index, body))
         taken.open -= 1
         self._settler.change(taken, result.verdict.outcome)
 
