@@ -190,3 +190,21 @@ def test_a_password_in_an_argument_is_refused(fleet: Fleet) -> None:
         assert code == 2
         assert "BULK_UNVERIFY_QUEUE" in err
         assert "hunter22" not in err
+
+
+def test_what_somebody_else_put_among_the_dead_letters_hides_no_other(fleet: Fleet) -> None:
+    message = b'{"user_id": "u-1", "identifier_id": "i-1"}'
+
+    async def put(queue: WorkQueue) -> None:
+        await queue.dead.publish([message, b'{"reason": 1}'])
+        await queue.publish([b"{nonsense"])
+
+    asyncio.run(fleet.ask(put))
+    assert fleet.work("--until-empty").wait(60) == 0
+    code, out, err = fleet.call("dead-letters", "--json")
+    assert code == 0, err
+    letters = {letter["body"]: letter["reason"] for letter in json.loads(out)["dead_letters"]}
+    assert letters.keys() == {message.decode(), '{"reason": 1}', "{nonsense"}
+    assert "no letter of bulk-unverify" in letters[message.decode()]
+    assert fleet.call("dead-letters", "--requeue")[0] == 0
+    assert fleet.depth() == Depth(waiting=3, taken=0)

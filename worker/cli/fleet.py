@@ -232,13 +232,14 @@ def dead_letters(
 
     from worker.cli import show
     from worker.compose.burials import dead_letters as exhume
+    from worker.queueing import fit_reason
 
     told: list[object] = []
 
     def tell(letter: DeadLetter) -> None:
         told.append(msgspec.to_builtins(letter))
         if not as_json:
-            show.say(f"{letter.message}  delivered {letter.times} times  {letter.reason}")
+            show.say(fit_reason(f"{letter.message}  delivered {letter.times} times  {letter.reason}"))
 
     back = asyncio.run(exhume(given.address(queue), tell, requeue=requeue, limit=limit))
     show.say(f"{len(told):,} dead letters{f', {back:,} put back into the queue' if requeue else ''}.")

@@ -12,6 +12,7 @@ from worker.queueing.findings import (
     dead_letter,
     decode_found,
     decode_letter,
+    letter_of,
     result_of,
 )
 from worker.queueing.messages import MOST_ROWS, Heading, ParsedRow, compose, fit_reason, parse, schema
@@ -42,6 +43,7 @@ __all__ = [
     "decode_letter",
     "fit_reason",
     "is_set_within",
+    "letter_of",
     "pack",
     "parse",
     "result_of",
