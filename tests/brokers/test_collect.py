@@ -242,3 +242,18 @@ def test_a_batch_that_is_undone_on_the_same_queue_is_called_again(fleet: Fleet) 
     code, told = collect(fleet)
     done = {run["operation"]: (run["complete"], run["outcomes"]["succeeded"]) for run in told["runs"]}
     assert (code, done) == (0, {"unverify-email": (True, 20), "verify-email": (True, 20)})
+
+
+def test_a_run_that_cannot_be_read_hides_no_report(fleet: Fleet) -> None:
+    rows = fleet.batch(20)
+    assert fleet.work("--until-empty").wait(60) == 0
+    broken = fleet.folder / "runs" / "20250101-000000-older-0000"
+    broken.mkdir(parents=True)
+    (broken / "ledger.sqlite").write_bytes(b"no database" * 1000)
+    code, out, err = fleet.call("collect", "--json")
+    assert (code, f"Run {broken.name} is passed over" in err) == (0, True), err
+    [run] = json.loads(out)["runs"]
+    every_row(fleet, rows, run)
+    (fleet.folder / run["report"]).with_name("ledger.sqlite").write_bytes(b"no database" * 1000)
+    code, _, err = fleet.call("collect", "--json")
+    assert (code, f"collected in run {run['run_id']} is not known" in err) == (3, True), err

@@ -19,7 +19,7 @@ from worker.brokers import QueueAddress, open_queue
 from worker.compose.planning import make_private, operator
 from worker.compose.reporting import last_report
 from worker.compose.stopping import StopRequest, heed_signals
-from worker.errors import BrokerError, RunBusyError
+from worker.errors import BrokerError, LedgerError, RunBusyError, UsageError
 from worker.ledger import (
     COLLECTED,
     CollectedRow,
@@ -83,25 +83,39 @@ class CollectedLedgers:
     def report(self, say: Callable[[str], None]) -> list[dict[str, object]]:
         """Write the reports of what was collected from this queue, where they are missing or old.
 
-        Returns the summaries of the runs that something was added to, and of those that are not complete.
+        Returns the summaries of the runs that something was added to, and of those that are not complete. A run that
+        cannot be read is told of, and hides no other.
 
         Raises:
-            LedgerError: A ledger cannot be read.
+            LedgerError: What was collected in a run is not known, as its ledger cannot be read.
             ReportError: A file could not be written.
         """
-        summaries = []
-        for folder, binding in RunFolder.bound(self._runs_dir):
-            of_this_queue = COLLECTED in binding.selection and binding.input_name == self._source
-            if not of_this_queue and folder not in self.added:
-                continue
+        summaries, unknown = [], ""
+        for folder in RunFolder.all(self._runs_dir):
             try:
+                if not self._is_ours(folder):
+                    continue
                 summary = last_report(folder, accept=frozenset())
             except RunBusyError as error:
                 say(f"Its report is not written: {error}")
-                continue
-            if self.added[folder] or not summary["complete"]:
-                summaries.append(summary)
+            except (LedgerError, UsageError) as error:
+                say(f"Run {folder.run_id} is passed over: {error}")
+                unknown = unknown or (folder.run_id if folder.run_id.startswith(COLLECTED) else "")
+            else:
+                if self.added[folder] or not summary["complete"]:
+                    summaries.append(summary)
+        if unknown:
+            raise LedgerError(
+                f"What was collected in run {unknown} is not known, as its ledger cannot be read. The reports of the"
+                f" others are written. Mend that one, or move it out of {self._runs_dir}; then collect again."
+            )
         return summaries
+
+    def _is_ours(self, folder: RunFolder) -> bool:
+        """Return whether a run was collected from this queue, or something was added to it."""
+        binding = folder.binding()
+        of_this_queue = COLLECTED in binding.selection and binding.input_name == self._source
+        return of_this_queue or folder in self.added
 
     def _keep(self, bodies: Sequence[bytes]) -> None:
         groups: dict[Collection, list[FoundRow]] = collections.defaultdict(list)
