@@ -257,3 +257,18 @@ def test_a_run_that_cannot_be_read_hides_no_report(fleet: Fleet) -> None:
     (fleet.folder / run["report"]).with_name("ledger.sqlite").write_bytes(b"no database" * 1000)
     code, _, err = fleet.call("collect", "--json")
     assert (code, f"collected in run {run['run_id']} is not known" in err) == (3, True), err
+
+
+def test_a_run_that_was_retried_before_it_was_all_there_is_finished_with_the_last_row(fleet: Fleet) -> None:
+    fleet.batch(60)
+    worker = fleet.work("--rate", "50/s")
+    fleet.wait_for_calls(20)
+    worker.terminate()
+    worker.wait()
+    _, told = collect(fleet)
+    name = told["runs"][0]["run_id"]
+    assert fleet.call("retry", name, "--yes")[0] == 3
+    assert fleet.work("--until-empty").wait(60) == 0
+    code, told = collect(fleet)
+    [run] = told["runs"]
+    assert (code, run["state"], run["complete"], run["halt_reason"]) == (0, "finished", True, None)

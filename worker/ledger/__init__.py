@@ -1,7 +1,14 @@
 """The ledger of a run: what is planned, claimed and done, durable before it is known."""
 
 from worker.ledger.additions import add
-from worker.ledger.collected import CollectedRow, Collection, add_collected, known_of, open_collected
+from worker.ledger.collected import (
+    NOT_COLLECTED,
+    CollectedRow,
+    Collection,
+    add_collected,
+    known_of,
+    open_collected,
+)
 from worker.ledger.fold import facts, first_pending, foreseen, report_rows, snapshot, verify
 from worker.ledger.folder import Binding, PlanSummary, RunFolder
 from worker.ledger.inbox import Command
@@ -14,6 +21,7 @@ from worker.ledger.schema import COLLECTED, PUBLISHED_TO
 
 __all__ = [
     "COLLECTED",
+    "NOT_COLLECTED",
     "PUBLISHED_TO",
     "Binding",
     "CollectedRow",
