@@ -272,3 +272,21 @@ def test_a_run_that_was_retried_before_it_was_all_there_is_finished_with_the_las
     code, told = collect(fleet)
     [run] = told["runs"]
     assert (code, run["state"], run["complete"], run["halt_reason"]) == (0, "finished", True, None)
+
+
+def test_a_collector_that_is_interrupted_says_so_with_its_exit_code(fleet: Fleet) -> None:
+    fleet.batch(20)
+    assert fleet.work("--until-empty").wait(60) == 0
+
+    async def double(queue: WorkQueue) -> None:
+        results = queue.results()
+        taken = await results.receive(50, 5.0)
+        await results.publish([delivery.body for delivery in taken])
+
+    asyncio.run(fleet.ask(double))  # what it has taken comes after its lease, and a collector waits for that
+    collector = fleet.start("collect", "--json")
+    fleet.wait_for_run()
+    collector.send_signal(signal.SIGINT)
+    out, err = collector.communicate(timeout=60)
+    assert (collector.returncode, json.loads(out)["exit_code"]) == (130, 130), err
+    assert "before the queue of results was empty" in err

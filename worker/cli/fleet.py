@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli import flags, given
+from worker.cli.edge import INTERRUPTED
 from worker.cli.grouped import grouped
 from worker.hints import DEFAULT_OPERATION, DEFAULT_RUNS
 
@@ -207,12 +208,15 @@ def collect(
     from worker.units import parse_duration_s
 
     request = CollectRequest(given.address(queue), runs, follow, parse_duration_s(lease), show.say)
-    added, summaries = asyncio.run(take(request))
+    added, summaries, stopped = asyncio.run(take(request))
     for summary in summaries:
         folder = RunFolder(Path(str(summary["run_dir"])))
         show.say(f"{show.status_line(folder, facts(folder))}  {summary['report']}")
     show.say(f"{added:,} outcomes collected.")
     exit_code = max((int(str(summary["exit_code"])) for summary in summaries), default=0)
+    if stopped and not follow:
+        show.say("Stopped before the queue of results was empty: run the same command again to go on.")
+        exit_code = INTERRUPTED
     if as_json:
         show.say_json({"collected": added, "runs": summaries, "exit_code": exit_code})
     raise SystemExit(exit_code)

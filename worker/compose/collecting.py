@@ -167,11 +167,12 @@ class CollectRequest:
     say: Callable[[str], None]
 
 
-async def collect(request: CollectRequest) -> tuple[int, list[dict[str, object]]]:
+async def collect(request: CollectRequest) -> tuple[int, list[dict[str, object]], bool]:
     """Take results until there are none, or until a signal, and report.
 
     A result is acknowledged once it is in a ledger: one whose acknowledgement is lost comes again, and is known.
-    Returns how many outcomes were new, and the summaries of their runs and of those that are not complete.
+    Returns how many outcomes were new, the summaries of their runs and of those that are not complete, and whether a
+    signal ended it before the queue was empty.
 
     Raises:
         BrokerError: The queue cannot be reached; run again to go on.
@@ -182,13 +183,14 @@ async def collect(request: CollectRequest) -> tuple[int, list[dict[str, object]]
     name = f"collect-{secrets.token_hex(4)}"
     try:
         async with contextlib.aclosing(open_queue(request.address, name, lease_s=request.lease_s)) as queue:
-            await _drain(queue, ledgers, request)
+            stopped = await _drain(queue, ledgers, request)
     finally:
         summaries = ledgers.report(request.say)
-    return ledgers.added.total(), summaries
+    return ledgers.added.total(), summaries, stopped
 
 
-async def _drain(queue: WorkQueue, ledgers: CollectedLedgers, request: CollectRequest) -> None:
+async def _drain(queue: WorkQueue, ledgers: CollectedLedgers, request: CollectRequest) -> bool:
+    """Keep outcomes until there are none; return whether a signal came first."""
     stopped = asyncio.Event()
     log = logs.to_stderr(key="")
     patience, results = Patience(log, time.monotonic), queue.results()
@@ -197,7 +199,7 @@ async def _drain(queue: WorkQueue, ledgers: CollectedLedgers, request: CollectRe
             try:
                 deliveries = await results.receive(_AT_ONCE, _WAIT_S)
                 if not deliveries and not request.follow and await _is_empty(results):
-                    return
+                    return False
                 good = await _readable(queue, deliveries, log)
                 await ledgers.keep([delivery.body for delivery in good])
                 await results.acknowledge(deliveries)
@@ -208,6 +210,7 @@ async def _drain(queue: WorkQueue, ledgers: CollectedLedgers, request: CollectRe
                 await patience.back_off(stopped)
             else:
                 patience.back()
+    return True
 
 
 async def _is_empty(results: Queue) -> bool:
