@@ -157,9 +157,11 @@ class _Worker:
                     raise
                 if not patience.trouble:
                     self._request.say(f"{error} Trying again until it can.")
+                self.account.lost = str(error)
                 patience.lost(error)
                 await patience.back_off(self._stopped)
             else:
+                self.account.lost = ""
                 patience.back()
                 return
 
