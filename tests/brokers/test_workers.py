@@ -12,6 +12,7 @@ from brokers.fleet import ROWS, Fleet, every_row_once
 from brokers.servers import OWN, Server
 from fault.conftest import SECRET
 
+from worker.brokers import QueueAddress
 from worker.model import Depth
 from worker.ports import WorkQueue
 from worker.queueing.messages import MOST_BYTES
@@ -164,6 +165,7 @@ def test_no_broker_is_said_in_a_sentence(fleet: Fleet, broker: Server) -> None:
     code, _, err = fleet.call("work", "--queue", url, "--until-empty")
     assert code == 3
     assert err.startswith(f"bulk-unverify: {name} cannot be used")
+    assert f"The queue is {QueueAddress.parse(url)}. Once it can be used, run the same command again." in err
     assert err.count("\n") == 1
 
 

@@ -76,7 +76,8 @@ def enqueue(
         read_signing_key(signing_key),
         runs,
     )
-    receipt = asyncio.run(enqueue(request))
+    with given.naming(request.address):
+        receipt = asyncio.run(enqueue(request))
     show.say(f"Published  {receipt.rows:,} rows in {receipt.messages:,} messages to {receipt.queue}")
     show.say(f"Batch      {receipt.batch_id}")
     if receipt.invalid:
@@ -180,7 +181,8 @@ def work(
         open_tracing(show.say),
         given.fence(fence),
     )
-    told = asyncio.run(stand(request))
+    with given.naming(address):
+        told = asyncio.run(stand(request))
     if told["not_recorded"]:
         show.say(f"Not recorded: {told['not_recorded']} rows, as the broker was lost. They are called again.")
     if as_json:
@@ -208,7 +210,8 @@ def collect(
     from worker.units import parse_duration_s
 
     request = CollectRequest(given.address(queue), runs, follow, parse_duration_s(lease), show.say)
-    added, summaries, stopped = asyncio.run(take(request))
+    with given.naming(request.address):
+        added, summaries, stopped = asyncio.run(take(request))
     for summary in summaries:
         folder = RunFolder(Path(str(summary["run_dir"])))
         show.say(f"{show.status_line(folder, facts(folder))}  {summary['report']}")
@@ -245,7 +248,9 @@ def dead_letters(
         if not as_json:
             show.say(fit_reason(f"{letter.message}  delivered {letter.times} times  {letter.reason}"))
 
-    back = asyncio.run(exhume(given.address(queue), tell, requeue=requeue, limit=limit))
+    address = given.address(queue)
+    with given.naming(address):
+        back = asyncio.run(exhume(address, tell, requeue=requeue, limit=limit))
     show.say(f"{len(told):,} dead letters{f', {back:,} put back into the queue' if requeue else ''}.")
     if as_json:
         show.say_json({"dead_letters": told, "requeued": back})

@@ -156,7 +156,9 @@ class _Worker:
                 if self._request.until_empty:
                     raise
                 if not patience.trouble:
-                    self._request.say(f"{error} Trying again until it can.")
+                    self._request.say(
+                        f"{error} The queue is {self._request.address}. Trying again until it can."
+                    )
                 self.account.lost = str(error)
                 patience.lost(error)
                 await patience.back_off(self._stopped)
