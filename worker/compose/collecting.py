@@ -28,6 +28,7 @@ from worker.ledger import (
     add_collected,
     known_of,
     open_collected,
+    try_collected,
 )
 from worker.model import Delivery, Row
 from worker.ports import Queue, WorkQueue
@@ -67,6 +68,17 @@ class CollectedLedgers:
         self._tenant, self._operation = tenant, operation
         self.added: collections.Counter[RunFolder] = collections.Counter()
         """How many outcomes were added to which run."""
+
+    def check(self) -> None:
+        """Find out whether outcomes can be kept at all, before a call is made for one.
+
+        Raises:
+            LedgerError: They cannot be: a full disk, a ledger that is broken.
+        """
+        loose = Collection(self._address.name, True, self._tenant, self._operation).folder(self._runs_dir)
+        if loose.exists:
+            loose.binding()
+        try_collected(self._runs_dir, now=time.time())
 
     async def keep(self, bodies: Sequence[bytes]) -> None:
         """Make outcomes durable, each once by the name of its row.

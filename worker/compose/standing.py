@@ -87,6 +87,7 @@ async def work(request: WorkRequest) -> dict[str, object]:
         UsageError: There is no such operation.
         ConfigurationError: There is no key at the start, or nothing can listen where it is to.
         BrokerError: The queue is to be emptied and cannot be reached, or what is shared cannot be.
+        LedgerError: Outcomes are to be kept here and cannot be.
     """
     prime_malloc()
     key = request.load_key()
@@ -135,6 +136,7 @@ class _Worker:
                 tenant=request.tenant.name,
                 operation=request.operation,
             )
+            self._ledgers.check()
 
     def report(self) -> None:
         """Write the reports of the outcomes that are kept here."""

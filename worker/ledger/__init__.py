@@ -8,6 +8,7 @@ from worker.ledger.collected import (
     add_collected,
     known_of,
     open_collected,
+    try_collected,
 )
 from worker.ledger.fold import facts, first_pending, foreseen, report_rows, snapshot, verify
 from worker.ledger.folder import Binding, PlanSummary, RunFolder
@@ -45,5 +46,6 @@ __all__ = [
     "snapshot",
     "take_commands",
     "tenant_lock",
+    "try_collected",
     "verify",
 ]

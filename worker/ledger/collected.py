@@ -105,6 +105,19 @@ def open_collected(
     return folder
 
 
+def try_collected(runs_dir: Path, *, now: float) -> None:
+    """Make a run as `open_collected` does, and forget it: where that cannot be written, outcomes cannot be kept.
+
+    Raises:
+        LedgerError: It cannot be written.
+        UsageError: Nothing can be made in the folder.
+    """
+    with PlanDraft(
+        runs_dir, "trial", Binding("", "", "", "", {}), operator="", reason="", planned_at=now
+    ) as draft:
+        draft.finish(header=HEADER, protected=frozenset())
+
+
 def add_collected(folder: RunFolder, rows: Sequence[CollectedRow], batch_rows: int | None) -> int:
     """Record outcomes durably, each once by its name, and return how many were new.
 

@@ -14,7 +14,7 @@ from typing import Final, Self
 
 import structlog
 
-from worker.errors import BrokerError
+from worker.errors import BrokerError, LedgerError
 from worker.guard import Halt
 from worker.model import FAILURES, Delivery, Finding, Outcome, Result, Row, Unfinished
 from worker.ports import WorkQueue
@@ -143,6 +143,9 @@ class Desk:
         self._ready.clear()
         try:
             await self._settler.finish()
+        except LedgerError:
+            await self._settler.give_back([taken.delivery for taken in self._taken.values()])
+            raise
         finally:
             self._let_go.set()
             await asyncio.wait([self._leases], timeout=_GOODBYE_S)
@@ -198,7 +201,11 @@ class Desk:
     async def _open(self, deliveries: Sequence[Delivery]) -> None:
         # What has come before is ours already.
         new = [delivery for delivery in deliveries if delivery.name not in self._taken]
-        reads = await self._reader.read(new)
+        try:
+            reads = await self._reader.read(new)
+        except LedgerError:  # no message's fault, and no try of it
+            await self._settler.give_back(new)
+            raise
         if reads:
             self._rows_each = max(1, *(len(read.parsed.rows) for read in reads))
         beyond: list[Delivery] = []
