@@ -79,7 +79,9 @@ def enqueue(
     with given.naming(request.address):
         receipt = asyncio.run(enqueue(request))
     show.say(f"Published  {receipt.rows:,} rows in {receipt.messages:,} messages to {receipt.queue}")
-    show.say(f"Batch      {receipt.batch_id}")
+    show.say(
+        f"Batch      {receipt.batch_id}: what is known to be done of it is not called again without --again"
+    )
     if receipt.invalid:
         show.say(f"Left out   {receipt.invalid:,} invalid rows")
     show.first_invalid(receipt.first_invalid)

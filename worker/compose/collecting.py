@@ -68,6 +68,8 @@ class CollectedLedgers:
         self._tenant, self._operation = tenant, operation
         self.added: collections.Counter[RunFolder] = collections.Counter()
         """How many outcomes were added to which run."""
+        self.repeated = 0
+        """How many were of rows that had one already."""
 
     def check(self) -> None:
         """Find out whether outcomes can be kept at all, before a call is made for one.
@@ -140,9 +142,9 @@ class CollectedLedgers:
                 self._runs_dir, collection, source=self._source, operator=operator(), now=time.time()
             )
             rows = [_collected(found) for found in group]
-            self.added[folder] += add_collected(
-                folder, rows, max((found.batch_rows or 0 for found in group), default=0)
-            )
+            new = add_collected(folder, rows, max((found.batch_rows or 0 for found in group), default=0))
+            self.added[folder] += new
+            self.repeated += len(rows) - new
 
     def _known(self, rows: Mapping[str, Iterable[int]]) -> dict[str, frozenset[int]]:
         known: dict[str, frozenset[int]] = {}
@@ -197,6 +199,11 @@ async def collect(request: CollectRequest) -> tuple[int, list[dict[str, object]]
         async with contextlib.aclosing(open_queue(request.address, name, lease_s=request.lease_s)) as queue:
             stopped = await _drain(queue, ledgers, request)
     finally:
+        if ledgers.repeated:
+            request.say(
+                f"{ledgers.repeated:,} outcomes were of rows that have one already: the first one counts. What is to"
+                " be done once more goes as a batch of its own (`enqueue --again`)."
+            )
         summaries = ledgers.report(request.say)
     return ledgers.added.total(), summaries, stopped
 
