@@ -274,7 +274,8 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
     """A row's outcome on its way to the results queue.
 
     Attributes:
-        batch: First half of the row's name: its batch, or the broker's name for its message.
+        batch: First half of the name by which a fleet remembers the row: its batch with what is done to whom,
+            or the broker's name for its message.
         index: Second half: its number within the batch, from 0.
         body: The result as it is sent; empty if it is kept elsewhere, and only remembered that it is known.
     """

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from brokers.fleet import ROWS, Fleet
+from brokers.outside import wait_until
 from brokers.servers import RedisServer
 
 from worker.model import Depth
@@ -121,8 +122,9 @@ def test_a_result_that_comes_twice_is_one_row(fleet: Fleet) -> None:
         await results.give_back(taken)
 
     asyncio.run(fleet.ask(double))
-    code, told = collect(fleet)
-    assert (code, told["collected"]) == (0, 20)
+    code, out, err = fleet.call("collect", "--json", "--lease", "1s")
+    assert (code, json.loads(out)["collected"]) == (0, 20)
+    assert "20 outcomes were of rows that have one already" in err
     [letter] = json.loads(fleet.call("dead-letters", "--json")[1])["dead_letters"]
     assert (letter["body"], "tells no outcome" in letter["reason"]) == ("{nonsense", True)
 
@@ -154,19 +156,22 @@ def test_a_run_by_workers_that_keep_ledgers_gets_its_outcomes(fleet: Fleet) -> N
     assert set(fleet.calls().values()) == {1}
 
 
-def test_a_worker_whose_ledger_cannot_be_used_ends_with_a_sentence(fleet: Fleet) -> None:
+def test_a_worker_whose_ledger_cannot_be_used_ends_with_a_sentence_and_gives_back(fleet: Fleet) -> None:
     [pair, other] = fleet.file(2)
-    publish(fleet, one(*pair))
     flags = ["--results", "ledger", "--lease", "1s"]
-    assert fleet.work("--until-empty", *flags).wait(60) == 0
+    worker = fleet.work(*flags)
+    publish(fleet, one(*pair))
+    wait_until(lambda: bool(fleet.calls()) and fleet.depth() == Depth(0, 0))
     [ledger] = fleet.folder.glob("runs/collected-*/ledger.sqlite")
     ledger.write_bytes(b"no database" * 1000)
     publish(fleet, one(*other))
-    code, _, err = fleet.call("work", *flags)
-    assert (code, "Traceback" in err) == (3, False)
-    assert "cannot be used" in err
-    depth = fleet.depth()
-    assert depth.waiting + depth.taken == 1
+    assert worker.wait(30) == 3
+    for _ in range(6):  # as a supervisor does; five tries would be a dead letter
+        code, _, err = fleet.call("work", *flags)
+        assert (code, "Traceback" in err) == (3, False)
+        assert "cannot be used" in err
+        assert fleet.depth() == Depth(waiting=1, taken=0)
+    assert fleet.calls()[other] == 1
 
 
 def test_failed_rows_of_a_collected_run_go_again(fleet: Fleet) -> None:
@@ -230,3 +235,63 @@ def test_a_batch_id_cannot_lead_out_of_the_folder_of_runs(fleet: Fleet) -> None:
     assert fleet.work("--until-empty").wait(60) == 0
     assert collect(fleet) == (0, {"collected": 0, "runs": [], "exit_code": 0})
     assert "batch_id" in fleet.call("dead-letters")[2]
+
+
+def test_a_batch_that_is_undone_on_the_same_queue_is_called_again(fleet: Fleet) -> None:
+    fleet.batch(20)
+    assert fleet.work("--until-empty").wait(60) == 0
+    fleet.tenant.trouble()
+    assert fleet.call("enqueue", "batch.csv")[0] == 0
+    assert fleet.work("--until-empty", "--operation", "verify-email").wait(60) == 0
+    assert fleet.calls().total() == 20
+    code, told = collect(fleet)
+    done = {run["operation"]: (run["complete"], run["outcomes"]["succeeded"]) for run in told["runs"]}
+    assert (code, done) == (0, {"unverify-email": (True, 20), "verify-email": (True, 20)})
+
+
+def test_a_run_that_cannot_be_read_hides_no_report(fleet: Fleet) -> None:
+    rows = fleet.batch(20)
+    assert fleet.work("--until-empty").wait(60) == 0
+    broken = fleet.folder / "runs" / "20250101-000000-older-0000"
+    broken.mkdir(parents=True)
+    (broken / "ledger.sqlite").write_bytes(b"no database" * 1000)
+    code, out, err = fleet.call("collect", "--json")
+    assert (code, f"Run {broken.name} is passed over" in err) == (0, True), err
+    [run] = json.loads(out)["runs"]
+    every_row(fleet, rows, run)
+    (fleet.folder / run["report"]).with_name("ledger.sqlite").write_bytes(b"no database" * 1000)
+    code, _, err = fleet.call("collect", "--json")
+    assert (code, f"collected in run {run['run_id']} is not known" in err) == (3, True), err
+
+
+def test_a_run_that_was_retried_before_it_was_all_there_is_finished_with_the_last_row(fleet: Fleet) -> None:
+    fleet.batch(60)
+    worker = fleet.work("--rate", "50/s")
+    fleet.wait_for_calls(20)
+    worker.terminate()
+    worker.wait()
+    _, told = collect(fleet)
+    name = told["runs"][0]["run_id"]
+    assert fleet.call("retry", name, "--yes")[0] == 3
+    assert fleet.work("--until-empty").wait(60) == 0
+    code, told = collect(fleet)
+    [run] = told["runs"]
+    assert (code, run["state"], run["complete"], run["halt_reason"]) == (0, "finished", True, None)
+
+
+def test_a_collector_that_is_interrupted_says_so_with_its_exit_code(fleet: Fleet) -> None:
+    fleet.batch(20)
+    assert fleet.work("--until-empty").wait(60) == 0
+
+    async def double(queue: WorkQueue) -> None:
+        results = queue.results()
+        taken = await results.receive(50, 5.0)
+        await results.publish([delivery.body for delivery in taken])
+
+    asyncio.run(fleet.ask(double))  # what it has taken comes after its lease, and a collector waits for that
+    collector = fleet.start("collect", "--json")
+    fleet.wait_for_run()
+    collector.send_signal(signal.SIGINT)
+    out, err = collector.communicate(timeout=60)
+    assert (collector.returncode, json.loads(out)["exit_code"]) == (130, 130), err
+    assert "before the queue of results was empty" in err

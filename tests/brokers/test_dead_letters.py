@@ -42,7 +42,8 @@ async def test_what_others_put_among_the_letters_is_told_of_and_sent_again(
     body = b'{"user_id": "u-1", "identifier_id": "i-1"}'
     await queue.dead.publish([body])
     [letter] = await exhume(queue_url)
-    assert (letter.reason, letter.body.encode(), letter.whole) == ("no worker put it here", body, True)
+    assert "no letter of bulk-unverify" in letter.reason
+    assert (letter.body.encode(), letter.whole) == (body, True)
     await exhume(queue_url, requeue=True)
     assert await bodies(queue) == [body]
     assert await queue.dead.depth() == Depth(0, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,14 @@ async def test_a_file_that_changes_between_the_passes_is_told(
     monkeypatch.setattr(enqueueing, "open_queue", open_later)
     with pytest.raises(InputError, match="changed while it was published"):
         await enqueue(asked(path, queue_url))
+
+
+async def test_other_columns_of_a_file_are_other_rows(queue_url: str, tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text("user_id,first,second\nu-1,i-1,i-2\n")
+    request = asked(path, queue_url)
+    columns = (InputOptions(identifier_column=column) for column in ("first", "second", "first"))
+    first, second, again = [
+        (await enqueue(dataclasses.replace(request, input_options=options))).batch_id for options in columns
+    ]
+    assert first == again != second

@@ -265,3 +265,22 @@ def test_flags_of_the_workers_are_refused(fleet: Fleet) -> None:
     code, _, err = fleet.call("run", "batch.csv", "--via", "queue", "--yes", "--rate", "9/s")
     assert code == 2
     assert "--rate would change nothing" in err
+
+
+def test_the_same_queue_in_another_database_is_another_queue(fleet: Fleet) -> None:
+    fleet.file(30)
+    coordinator = fleet.via()
+    fleet.wait_for_messages(5)
+    coordinator.send_signal(signal.SIGINT)
+    assert ended(coordinator)[0] == 130
+    elsewhere = fleet.url.replace("/0?", "/1?")
+    code, _, err = fleet.call("run", only_run(fleet), "--via", elsewhere, "--yes")
+    assert (code, "are with the workers of" in err) == (2, True)
+
+
+def test_the_rate_of_the_workers_is_not_to_be_had_from_the_coordinator(fleet: Fleet) -> None:
+    fleet.file(20)
+    fleet.via()
+    fleet.wait_for_messages(3)
+    code, _, err = fleet.call("rate", only_run(fleet), "5/s")
+    assert (code, "at their own --rate" in err) == (2, True), err

@@ -12,6 +12,7 @@ from brokers.fleet import ROWS, Fleet, every_row_once
 from brokers.servers import OWN, Server
 from fault.conftest import SECRET
 
+from worker.brokers import QueueAddress
 from worker.model import Depth
 from worker.ports import WorkQueue
 from worker.queueing.messages import MOST_BYTES
@@ -174,6 +175,7 @@ def test_no_broker_is_said_in_a_sentence(fleet: Fleet, broker: Server) -> None:
     code, _, err = fleet.call("work", "--queue", url, "--until-empty")
     assert code == 3
     assert err.startswith(f"bulk-unverify: {name} cannot be used")
+    assert f"The queue is {QueueAddress.parse(url)}. Once it can be used, run the same command again." in err
     assert err.count("\n") == 1
 
 
@@ -200,3 +202,21 @@ def test_a_password_in_an_argument_is_refused(fleet: Fleet) -> None:
         assert code == 2
         assert "BULK_UNVERIFY_QUEUE" in err
         assert "hunter22" not in err
+
+
+def test_what_somebody_else_put_among_the_dead_letters_hides_no_other(fleet: Fleet) -> None:
+    message = b'{"user_id": "u-1", "identifier_id": "i-1"}'
+
+    async def put(queue: WorkQueue) -> None:
+        await queue.dead.publish([message, b'{"reason": 1}'])
+        await queue.publish([b"{nonsense"])
+
+    asyncio.run(fleet.ask(put))
+    assert fleet.work("--until-empty").wait(60) == 0
+    code, out, err = fleet.call("dead-letters", "--json")
+    assert code == 0, err
+    letters = {letter["body"]: letter["reason"] for letter in json.loads(out)["dead_letters"]}
+    assert letters.keys() == {message.decode(), '{"reason": 1}', "{nonsense"}
+    assert "no letter of bulk-unverify" in letters[message.decode()]
+    assert fleet.call("dead-letters", "--requeue")[0] == 0
+    assert fleet.depth() == Depth(waiting=3, taken=0)

@@ -180,9 +180,11 @@ class QueueAddress:
         return parts.password is not None or (self.extra == "nats" and parts.username is not None)
 
     def __str__(self) -> str:
-        """Return what may be shown: scheme, host and name, no login."""
-        host = urlsplit(self.server).netloc.rpartition("@")[2]
-        return f"{self.scheme}://{host} {self.name}"
+        """Return what may be shown: scheme, host, the database or virtual host if it is another than usual, name."""
+        parts = urlsplit(self.server)
+        usual = ("", "/", "/0") if self.is_redis else ("", "/")
+        place = "" if parts.path in usual else parts.path
+        return f"{self.scheme}://{parts.netloc.rpartition('@')[2]}{place} {self.name}"
 
 
 def _split(url: str) -> SplitResult:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from worker.cli import show
+from worker.cli import given, show
 from worker.cli.progress import presenter
 from worker.compose.amending import amend
 from worker.compose.options import Steering
@@ -89,7 +90,8 @@ def carry_out(order: CarryOut) -> None:
         recall=order.recall,
     )
     try:
-        summary = asyncio.run(run_session(request))
+        with contextlib.nullcontext() if order.via is None else given.naming(order.via.address):
+            summary = asyncio.run(run_session(request))
     except BulkUnverifyError:
         show.resume_hint(order.folder, order.retake, by_workers=order.via is not None)
         raise

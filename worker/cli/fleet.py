@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli import flags, given
+from worker.cli.edge import INTERRUPTED
 from worker.cli.grouped import grouped
 from worker.hints import DEFAULT_OPERATION, DEFAULT_RUNS
 
@@ -75,9 +76,12 @@ def enqueue(
         signing_key=read_signing_key(signing_key),
         spool=runs,
     )
-    receipt = asyncio.run(enqueue(request))
+    with given.naming(request.address):
+        receipt = asyncio.run(enqueue(request))
     show.say(f"Published  {receipt.rows:,} rows in {receipt.messages:,} messages to {receipt.queue}")
-    show.say(f"Batch      {receipt.batch_id}")
+    show.say(
+        f"Batch      {receipt.batch_id}: what is known to be done of it is not called again without --again"
+    )
     if receipt.invalid:
         show.say(f"Left out   {receipt.invalid:,} invalid rows")
     show.first_invalid(receipt.first_invalid)
@@ -180,7 +184,8 @@ def work(
         tracing=open_tracing(show.say),
         fence=given.fence(fence),
     )
-    told = asyncio.run(stand(request))
+    with given.naming(address):
+        told = asyncio.run(stand(request))
     if told["not_recorded"]:
         show.say(f"Not recorded: {told['not_recorded']} rows, as the broker was lost. They are called again.")
     if as_json:
@@ -208,12 +213,16 @@ def collect(
     from worker.units import parse_duration_s
 
     request = CollectRequest(given.address(queue), runs, follow, parse_duration_s(lease), show.say)
-    added, summaries = asyncio.run(take(request))
+    with given.naming(request.address):
+        added, summaries, stopped = asyncio.run(take(request))
     for summary in summaries:
         folder = RunFolder(Path(str(summary["run_dir"])))
         show.say(f"{show.status_line(folder, facts(folder))}  {summary['report']}")
     show.say(f"{added:,} outcomes collected.")
     exit_code = max((int(str(summary["exit_code"])) for summary in summaries), default=0)
+    if stopped and not follow:
+        show.say("Stopped before the queue of results was empty: run the same command again to go on.")
+        exit_code = INTERRUPTED
     if as_json:
         show.say_json({"collected": added, "runs": summaries, "exit_code": exit_code})
     raise SystemExit(exit_code)
@@ -233,15 +242,18 @@ def dead_letters(
 
     from worker.cli import show
     from worker.compose.burials import dead_letters as exhume
+    from worker.queueing import fit_reason
 
     told: list[object] = []
 
     def tell(letter: DeadLetter) -> None:
         told.append(msgspec.to_builtins(letter))
         if not as_json:
-            show.say(f"{letter.message}  delivered {letter.times} times  {letter.reason}")
+            show.say(fit_reason(f"{letter.message}  delivered {letter.times} times  {letter.reason}"))
 
-    back = asyncio.run(exhume(given.address(queue), tell, requeue=requeue, limit=limit))
+    address = given.address(queue)
+    with given.naming(address):
+        back = asyncio.run(exhume(address, tell, requeue=requeue, limit=limit))
     show.say(f"{len(told):,} dead letters{f', {back:,} put back into the queue' if requeue else ''}.")
     if as_json:
         show.say_json({"dead_letters": told, "requeued": back})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from worker.cli import flags
@@ -94,6 +96,23 @@ def address(given: str | None, flag: str = "--queue") -> QueueAddress:
             f"{' and give --via queue' if flag == '--via' else ''}."
         )
     return found
+
+
+@contextlib.contextmanager
+def naming(queue: QueueAddress) -> Iterator[None]:
+    """Let a broker's error say where the queue is, and what to do.
+
+    Raises:
+        BrokerError: With that.
+    """
+    from worker.errors import BrokerError
+
+    try:
+        yield
+    except BrokerError as error:
+        raise BrokerError(
+            f"{error} The queue is {queue}. Once it can be used, run the same command again."
+        ) from None
 
 
 def fence(given: str | None) -> QueueAddress | None:

@@ -38,7 +38,22 @@ def rate(
     from worker.pacing import parse_rate
 
     parse_rate(value)  # refuse it here, where somebody reads the message
+    _refuse_of_workers(runs, name)
     _post(runs, name, "rate", value)
+
+
+def _refuse_of_workers(runs: Path, name: str) -> None:
+    from worker.errors import UsageError
+    from worker.hints import typed_for
+    from worker.ledger import RunFolder, facts
+
+    folder = RunFolder.open(runs, name)
+    sessions = facts(folder).sessions
+    if via := sessions[-1].settings.get("via") if sessions else None:
+        raise UsageError(
+            f"The rows of run {folder.run_id} are called by the workers of {via}, at their own --rate: start them"
+            f" with another one. To publish no more rows meanwhile: `{typed_for(folder.path, 'pause')}`."
+        )
 
 
 def _post(runs: Path, name: str, command: str, value: str = "") -> None:

@@ -26,6 +26,7 @@ class Account:
         outcomes: Rows by durable outcome.
         meter: Calls and waits, where they are measured.
         halted: Why no session may call at the moment, or empty.
+        lost: Why the queue cannot be reached before the first session, or empty.
         stopping: Whether the worker was told to stop.
     """
 
@@ -33,6 +34,7 @@ class Account:
         self.outcomes: collections.Counter[Outcome] = collections.Counter()
         self.meter = Meter()
         self.halted = ""
+        self.lost = ""
         self.stopping = False
         self._began = False
         self._before: collections.Counter[str] = collections.Counter()
@@ -65,7 +67,7 @@ class Account:
         if self.halted:
             return f"Halted: {self.halted}."
         if not self._began:
-            return "The worker is starting."
+            return self.lost or "The worker is starting."
         return "" if self._desk is None else self._desk.trouble
 
     def moment(self) -> Moment:

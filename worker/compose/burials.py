@@ -10,7 +10,7 @@ from typing import Final
 from worker.brokers import QueueAddress, open_queue
 from worker.model import Delivery
 from worker.ports import WorkQueue
-from worker.queueing import DeadLetter, read_letter
+from worker.queueing import DeadLetter, letter_of
 
 _AT_ONCE: Final = 100
 _WAIT_S: Final = 0.5
@@ -37,7 +37,7 @@ async def dead_letters(
             while left and (deliveries := await queue.dead.receive(min(left, _AT_ONCE), _WAIT_S)):
                 left -= len(deliveries)
                 held += deliveries
-                letters = [read_letter(delivery) for delivery in deliveries]
+                letters = [letter_of(delivery) for delivery in deliveries]
                 for letter in letters:
                     tell(letter)
                 if requeue:

@@ -19,7 +19,7 @@ from worker.brokers import QueueAddress, open_queue
 from worker.compose.planning import make_private, operator
 from worker.compose.reporting import last_report
 from worker.compose.stopping import StopRequest, heed_signals
-from worker.errors import BrokerError, RunBusyError
+from worker.errors import BrokerError, LedgerError, RunBusyError, UsageError
 from worker.ledger import (
     CollectedRow,
     Collection,
@@ -27,6 +27,7 @@ from worker.ledger import (
     add_collected,
     known_of,
     open_collected,
+    try_collected,
 )
 from worker.model import Delivery, Row
 from worker.ports import Queue, WorkQueue
@@ -68,6 +69,19 @@ class CollectedLedgers:
         self._tenant, self._operation = tenant, operation
         self.added: collections.Counter[RunFolder] = collections.Counter()
         """How many outcomes were added to which run."""
+        self.repeated = 0
+        """How many were of rows that had one already."""
+
+    def check(self) -> None:
+        """Find out whether outcomes can be kept at all, before a call is made for one.
+
+        Raises:
+            LedgerError: They cannot be: a full disk, a ledger that is broken.
+        """
+        loose = Collection(self._address.name, True, self._tenant, self._operation).folder(self._runs_dir)
+        if loose.exists:
+            loose.binding()
+        try_collected(self._runs_dir, now=time.time())
 
     async def keep(self, bodies: Sequence[bytes]) -> None:
         """Make outcomes durable, each once by the name of its row.
@@ -92,25 +106,39 @@ class CollectedLedgers:
     def report(self, say: Callable[[str], None]) -> list[dict[str, object]]:
         """Write the reports of what was collected from this queue, where they are missing or old.
 
-        Returns the summaries of the runs that something was added to, and of those that are not complete.
+        Returns the summaries of the runs that something was added to, and of those that are not complete. A run that
+        cannot be read is told of, and hides no other.
 
         Raises:
-            LedgerError: A ledger cannot be read.
+            LedgerError: What was collected in a run is not known, as its ledger cannot be read.
             ReportError: A file could not be written.
         """
-        summaries = []
-        for folder, binding in RunFolder.bound(self._runs_dir):
-            of_this_queue = COLLECTED in binding.selection and binding.input_name == self._source
-            if not of_this_queue and folder not in self.added:
-                continue
+        summaries, unknown = [], ""
+        for folder in RunFolder.all(self._runs_dir):
             try:
+                if not self._is_ours(folder):
+                    continue
                 summary = last_report(folder, accept=frozenset())
             except RunBusyError as error:
                 say(f"Its report is not written: {error}")
-                continue
-            if self.added[folder] or not summary["complete"]:
-                summaries.append(summary)
+            except (LedgerError, UsageError) as error:
+                say(f"Run {folder.run_id} is passed over: {error}")
+                unknown = unknown or (folder.run_id if folder.run_id.startswith(COLLECTED) else "")
+            else:
+                if self.added[folder] or not summary["complete"]:
+                    summaries.append(summary)
+        if unknown:
+            raise LedgerError(
+                f"What was collected in run {unknown} is not known, as its ledger cannot be read. The reports of the"
+                f" others are written. Mend that one, or move it out of {self._runs_dir}; then collect again."
+            )
         return summaries
+
+    def _is_ours(self, folder: RunFolder) -> bool:
+        """Return whether a run was collected from this queue, or something was added to it."""
+        binding = folder.binding()
+        of_this_queue = COLLECTED in binding.selection and binding.input_name == self._source
+        return of_this_queue or folder in self.added
 
     def _add(self, found_rows: Sequence[FoundRow]) -> None:
         groups: dict[Collection, list[FoundRow]] = collections.defaultdict(list)
@@ -122,9 +150,9 @@ class CollectedLedgers:
                 self._runs_dir, collection, source=self._source, operator=operator(), now=time.time()
             )
             rows = [_collected(found) for found in group]
-            self.added[folder] += add_collected(
-                folder, rows, max((found.batch_rows or 0 for found in group), default=0)
-            )
+            new = add_collected(folder, rows, max((found.batch_rows or 0 for found in group), default=0))
+            self.added[folder] += new
+            self.repeated += len(rows) - new
 
     def _known(self, rows: Mapping[str, Iterable[int]]) -> dict[str, frozenset[int]]:
         known: dict[str, frozenset[int]] = {}
@@ -161,11 +189,12 @@ class CollectRequest:
     say: Callable[[str], None]
 
 
-async def collect(request: CollectRequest) -> tuple[int, list[dict[str, object]]]:
+async def collect(request: CollectRequest) -> tuple[int, list[dict[str, object]], bool]:
     """Take results until there are none, or until a signal, and report.
 
     A result is acknowledged once it is in a ledger: one whose acknowledgement is lost comes again, and is known.
-    Returns how many outcomes were new, and the summaries of their runs and of those that are not complete.
+    Returns how many outcomes were new, the summaries of their runs and of those that are not complete, and whether a
+    signal ended it before the queue was empty.
 
     Raises:
         BrokerError: The queue cannot be reached; run again to go on.
@@ -176,13 +205,19 @@ async def collect(request: CollectRequest) -> tuple[int, list[dict[str, object]]
     name = f"collect-{secrets.token_hex(4)}"
     try:
         async with contextlib.aclosing(open_queue(request.address, name, lease_s=request.lease_s)) as queue:
-            await _drain(queue, ledgers, request)
+            stopped = await _drain(queue, ledgers, request)
     finally:
+        if ledgers.repeated:
+            request.say(
+                f"{ledgers.repeated:,} outcomes were of rows that have one already: the first one counts. What is to"
+                " be done once more goes as a batch of its own (`enqueue --again`)."
+            )
         summaries = ledgers.report(request.say)
-    return ledgers.added.total(), summaries
+    return ledgers.added.total(), summaries, stopped
 
 
-async def _drain(queue: WorkQueue, ledgers: CollectedLedgers, request: CollectRequest) -> None:
+async def _drain(queue: WorkQueue, ledgers: CollectedLedgers, request: CollectRequest) -> bool:
+    """Keep outcomes until there are none; return whether a signal came first."""
     stopped = asyncio.Event()
     log = logs.to_stderr(key="")
     patience, results = Patience(log, time.monotonic), queue.results()
@@ -191,7 +226,7 @@ async def _drain(queue: WorkQueue, ledgers: CollectedLedgers, request: CollectRe
             try:
                 deliveries = await results.receive(_AT_ONCE, _WAIT_S)
                 if not deliveries and not request.follow and await _is_empty(results):
-                    return
+                    return False
                 await ledgers.add(await _read(queue, deliveries, log))
                 await results.acknowledge(deliveries)
             except BrokerError as error:
@@ -201,6 +236,7 @@ async def _drain(queue: WorkQueue, ledgers: CollectedLedgers, request: CollectRe
                 await patience.back_off(stopped)
             else:
                 patience.back()
+    return True
 
 
 async def _is_empty(results: Queue) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import itertools
+import json
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,7 +59,8 @@ class Receipt:
 
     Attributes:
         queue: The queue, without its login.
-        batch_id: Names the rows: the same input has the same, so that what is published twice is known to be.
+        batch_id: Names the rows: the same input, read in the same way, has the same, so that what is published twice
+            is known to be.
         sha256: The input's digest.
         rows: Rows published.
         messages: Messages published, each confirmed by the broker.
@@ -91,7 +94,7 @@ async def enqueue(request: EnqueueRequest) -> Receipt:
                 _count(receipt, row)
         receipt.sha256 = table.sha256
         again = f"-{secrets.token_hex(4)}" if request.again else ""
-        receipt.batch_id = f"{receipt.sha256[:_DIGEST_LENGTH]}{again}"
+        receipt.batch_id = f"{_batch_id(receipt.sha256, request.input_options)}{again}"
         name = f"enqueue-{secrets.token_hex(4)}"
         async with contextlib.aclosing(open_queue(request.address, name)) as queue:
             with open_table(path, request.input_options) as table:
@@ -106,6 +109,12 @@ async def enqueue(request: EnqueueRequest) -> Receipt:
                     " called twice."
                 )
     return receipt
+
+
+def _batch_id(sha256: str, options: InputOptions) -> str:
+    """Return the name of an input's rows: the same whenever they are published, another where they are other rows."""
+    read = [options.user_column, options.identifier_column, options.header, options.separator, options.codec]
+    return hashlib.sha256(json.dumps([sha256, *read]).encode()).hexdigest()[:_DIGEST_LENGTH]
 
 
 def _count(receipt: Receipt, row: InputRow) -> None:

@@ -22,7 +22,7 @@ from worker.compose.watch import Bounds, ProtectedLists, Watch
 from worker.connection import ApiKey, Tenant
 from worker.errors import BulkUnverifyError, ConfigurationError, LedgerError, UsageError, cause_of
 from worker.guard import Halt, HaltKind
-from worker.ledger import PUBLISHED_TO, RunFolder, RunLedger, facts, take_commands, tenant_lock
+from worker.ledger import NOT_COLLECTED, PUBLISHED_TO, RunFolder, RunLedger, facts, take_commands, tenant_lock
 from worker.model import Outcome, RunState
 
 
@@ -184,7 +184,7 @@ class _Session:
         if pending == 0:
             stop = Stop(RunState.FINISHED, "")
         elif stop is None:  # of a run that was collected: nobody here knows these rows
-            stop = Stop(RunState.HALTED, f"{pending:,} of its rows have not been collected yet")
+            stop = Stop(RunState.HALTED, f"{pending:,} of its rows {NOT_COLLECTED}")
         await self.ledger.end_session(stop.state, stop.reason, engine.cool_down_s)
         self.log.info("session_ended", state=str(stop.state), reason=stop.reason, pending=pending)
         if halt is not None and halt.kind is HaltKind.CONFIGURATION:

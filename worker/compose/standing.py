@@ -87,6 +87,7 @@ async def work(request: WorkRequest) -> dict[str, object]:
         UsageError: There is no such operation.
         ConfigurationError: There is no key at the start, or nothing can listen where it is to.
         BrokerError: The queue is to be emptied and cannot be reached, or what is shared cannot be.
+        LedgerError: Outcomes are to be kept here and cannot be.
     """
     prime_malloc()
     key = request.load_key()
@@ -135,6 +136,7 @@ class _Worker:
                 tenant=request.tenant.name,
                 operation=request.operation,
             )
+            self._ledgers.check()
 
     def report(self) -> None:
         """Write the reports of the outcomes that are kept here."""
@@ -156,10 +158,14 @@ class _Worker:
                 if self._request.until_empty:
                     raise
                 if not patience.trouble:
-                    self._request.say(f"{error} Trying again until it can.")
+                    self._request.say(
+                        f"{error} The queue is {self._request.address}. Trying again until it can."
+                    )
+                self.account.lost = str(error)
                 patience.lost(error)
                 await patience.back_off(self._stopped)
             else:
+                self.account.lost = ""
                 patience.back()
                 return
 

@@ -1,7 +1,15 @@
 """The ledger of a run: what is planned, claimed and done, durable before it is known."""
 
 from worker.ledger.additions import add
-from worker.ledger.collected import CollectedRow, Collection, add_collected, known_of, open_collected
+from worker.ledger.collected import (
+    NOT_COLLECTED,
+    CollectedRow,
+    Collection,
+    add_collected,
+    known_of,
+    open_collected,
+    try_collected,
+)
 from worker.ledger.fold import facts, report_rows, snapshot, verify
 from worker.ledger.folder import Binding, PlanSummary, RunFolder
 from worker.ledger.inbox import Command
@@ -14,6 +22,7 @@ from worker.ledger.planning import PlanDraft, remove_stale_drafts
 from worker.ledger.schema import PUBLISHED_TO
 
 __all__ = [
+    "NOT_COLLECTED",
     "PUBLISHED_TO",
     "Binding",
     "CollectedRow",
@@ -37,5 +46,6 @@ __all__ = [
     "snapshot",
     "take_commands",
     "tenant_lock",
+    "try_collected",
     "verify",
 ]

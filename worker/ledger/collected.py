@@ -23,6 +23,8 @@ from worker.model import Result, RunState
 from worker.reportable import COLLECTED
 
 HEADER: Final = ("user_id", "identifier_id", "batch", "number", "worker")
+NOT_COLLECTED: Final = "have not been collected yet"
+"""With these words a session says that it ended only for want of rows which nobody here knows."""
 _SESSION: Final = 1
 _BATCH_ROWS: Final = "batch_rows"
 _DIGEST_LENGTH: Final = 6
@@ -35,6 +37,7 @@ _END: Final = (
     "UPDATE sessions SET started_at = min(started_at, ?), ended_at = max(coalesce(ended_at, 0), ?), state = ?,"
     " halt_reason = ? WHERE number = ?"
 )
+_STAND: Final = "UPDATE sessions SET state = ?, halt_reason = ? WHERE halt_reason LIKE ?"
 _FACT: Final = "INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)"
 
 
@@ -101,6 +104,19 @@ def open_collected(
             draft.finish(header=HEADER, protected=frozenset())
             draft.publish(lambda: folder if folder.exists else None)
     return folder
+
+
+def try_collected(runs_dir: Path, *, now: float) -> None:
+    """Make a run as `open_collected` does, and forget it: where that cannot be written, outcomes cannot be kept.
+
+    Raises:
+        LedgerError: It cannot be written.
+        UsageError: Nothing can be made in the folder.
+    """
+    with PlanDraft(
+        runs_dir, "trial", Binding("", "", "", "", {}), operator="", reason="", planned_at=now
+    ) as draft:
+        draft.finish(header=HEADER, protected=frozenset())
 
 
 def add_collected(folder: RunFolder, rows: Sequence[CollectedRow], batch_rows: int | None) -> int:
@@ -193,9 +209,10 @@ def _tell(
     began, ended = min(row.result.started_at for row in rows), max(row.result.finished_at for row in rows)
     missing = max(0, batch_rows - count)
     state = RunState.HALTED if missing else RunState.FINISHED
-    why = f"{missing:,} of the batch's {batch_rows:,} rows have not been collected yet" if missing else ""
+    why = f"{missing:,} of the batch's {batch_rows:,} rows {NOT_COLLECTED}" if missing else ""
     connection.execute(_BEGIN, (_SESSION, began, str(state), operator))
     connection.execute(_END, (began, ended, str(state), why, _SESSION))
+    connection.execute(_STAND, (str(state), why, f"%{NOT_COLLECTED}"))  # a retry that ended meanwhile, too
     connection.executemany(
         _FACT, [("rows", str(count + missing)), ("users", str(count)), (_BATCH_ROWS, str(batch_rows))]
     )

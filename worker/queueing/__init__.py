@@ -12,7 +12,7 @@ from worker.queueing.findings import (
     dead_letter,
     decode_findings,
     decode_letter,
-    read_letter,
+    letter_of,
     result_of,
 )
 from worker.queueing.messages import MOST_ROWS, Heading, ParsedRow, compose, fit_reason, parse, schema
@@ -43,9 +43,9 @@ __all__ = [
     "decode_letter",
     "fit_reason",
     "is_set_within",
+    "letter_of",
     "pack",
     "parse",
-    "read_letter",
     "result_of",
     "schema",
 ]

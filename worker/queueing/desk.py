@@ -14,7 +14,7 @@ from typing import Final, Self
 
 import structlog
 
-from worker.errors import BrokerError
+from worker.errors import BrokerError, LedgerError
 from worker.guard import Halt
 from worker.model import FAILURES, Delivery, Finding, Outcome, Result, Row, Unfinished
 from worker.ports import WorkQueue
@@ -145,6 +145,9 @@ class Desk:
         self._ready.clear()
         try:
             await self._settler.finish()
+        except LedgerError:
+            await self._settler.give_back([taken.delivery for taken in self._taken.values()])
+            raise
         finally:
             self._let_go.set()
             await asyncio.wait([self._leases], timeout=_GOODBYE_S)
@@ -205,6 +208,9 @@ class Desk:
         self._opening = list(new.values())
         try:
             beyond = await self._take_up(await self._reader.read(self._opening))
+        except LedgerError:  # no message's fault, and no try of it
+            await self._settler.give_back(self._opening)
+            raise
         finally:
             self._opening = ()
         if beyond:
@@ -216,7 +222,7 @@ class Desk:
             self._rows_each = max(1, *(len(read.parsed.rows) for read in reads))
         beyond: list[Delivery] = []
         for read in reads:
-            taken = Taken(read.delivery, read.parsed)
+            taken = Taken(read.delivery, read.parsed, read.fence)
             rows = self._fresh(read, taken)
             if await self._has_room_for(rows):
                 self._take(read, taken, rows)
@@ -304,9 +310,8 @@ class Desk:
 
     def _file(self, result: Result) -> None:
         taken, index = self._places.pop(result.row.number)
-        batch = taken.batch
-        body = encode_finding(result, batch, index, taken.heading, self._terms.finder)
-        taken.findings.append(Finding(batch, index, body))
+        body = encode_finding(result, taken.batch, index, taken.heading, self._terms.finder)
+        taken.findings.append(Finding(taken.fence, index, body))
         taken.open -= 1
         self._settler.change(taken, result.verdict.outcome)
 

@@ -9,12 +9,13 @@ from typing import Annotated, Final
 import msgspec
 
 from worker.model import FAILURES, Decision, Delivery, Outcome, Result, Row, Verdict
-from worker.queueing.messages import MOST_BYTES, Heading, is_batch_id
+from worker.queueing.messages import MOST_BYTES, Heading, fit_reason, is_batch_id
 
 FINDABLE: Final = FAILURES | {Outcome.SUCCEEDED, Outcome.EXCLUDED}
 """What can become of a row that is with a worker."""
 
 
+_NOT_OURS: Final = "it is no letter of bulk-unverify: the broker, or somebody, put it here"
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 _Instant = Annotated[float, msgspec.Meta(ge=0, le=32_503_680_000)]
 """Epoch seconds, up to the year 3000."""
@@ -71,14 +72,14 @@ class DeadLetter(msgspec.Struct, frozen=True, gc=False):
         body: What the producer sent, as text.
         whole: Whether that is all of it; else it was too large, or no UTF-8, and cannot be sent again.
         times: How often it was delivered.
-        buried_at: Epoch seconds; 0 if nobody knows.
+        buried_at: Epoch seconds, or None if nobody said.
     """
 
     reason: str
     message: str
     body: str
     times: int
-    buried_at: float
+    buried_at: float | None
     whole: bool = True
 
 
@@ -100,12 +101,22 @@ def _decode_found(line: bytes) -> FoundRow:
     try:
         found = _decode(line)
     except msgspec.MsgspecError as error:
-        raise UnreadableError(str(error)) from None
+        raise UnreadableError(fit_reason(str(error))) from None
     if found.outcome not in FINDABLE:
         raise UnreadableError(f"no worker finds {found.outcome}")
     if not found.of_message and not is_batch_id(found.batch):
         raise UnreadableError("its batch is no name of a batch")
     return found
+
+
+def letter_of(delivery: Delivery) -> DeadLetter:
+    """Return the letter; what somebody else put among them is told of as it is, and may be a message."""
+    try:
+        return decode_letter(delivery.body)
+    except msgspec.MsgspecError:
+        body = delivery.body.decode("utf-8", "replace")
+        whole = body.encode() == delivery.body
+        return DeadLetter(_NOT_OURS, delivery.name, body, delivery.times, None, whole)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -168,23 +179,14 @@ def result_of(found: FoundRow, row: Row) -> Result:
     return Result(known, verdict, requests, found.sent, found.started_at, found.finished_at)
 
 
-def read_letter(delivery: Delivery) -> DeadLetter:
-    """Return the dead letter; what somebody else put there, as brokers do by themselves, tells no reason."""
-    try:
-        return decode_letter(delivery.body)
-    except msgspec.MsgspecError:
-        body = delivery.body.decode("utf-8", "replace")
-        whole = body.encode() == delivery.body
-        return DeadLetter("no worker put it here", delivery.name, body, delivery.times, 0.0, whole)
-
-
 def dead_letter(delivery: Delivery, reason: str, most_bytes: int) -> bytes:
     """Return the letter that tells of a message that nobody can work on, as much as `most_bytes` hold."""
+    told, name = fit_reason(reason), fit_reason(delivery.name)
     kept = min(len(delivery.body), MOST_BYTES)
     while True:
         body = delivery.body[:kept].decode("utf-8", "replace")
         whole = body.encode() == delivery.body
-        letter = _encode(DeadLetter(reason, delivery.name, body, delivery.times, time.time(), whole))
+        letter = _encode(DeadLetter(told, name, body, delivery.times, time.time(), whole))
         if len(letter) <= most_bytes or not kept:
             return letter
         kept //= 2

@@ -20,8 +20,9 @@ MOST_BYTES: Final = 2 * 1024 * 1024
 """Bytes that one message may have."""
 _LAST_INDEX: Final = 100_000_000
 _BATCH_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,119}")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]+")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _LONGEST_TEXT: Final = 500
+_LONGEST_PLACE: Final = 100
 _SIGNED_FORM: Final = "bulk-unverify-1"
 
 _Text = Annotated[str, Field(max_length=_LONGEST_TEXT, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -201,7 +202,7 @@ def is_batch_id(text: str) -> bool:
 
 
 def fit_reason(reason: str) -> str:
-    """Return a reason as a message can hold it: on one line, and not too long."""
+    """Return a text as a message holds it: on one line, not too long, and without what steers a terminal."""
     return _CONTROL.sub(" ", reason)[:_LONGEST_TEXT]
 
 
@@ -252,5 +253,5 @@ def _row(index: int, pair: MessageRow | RowMessage) -> ParsedRow:
 def _why(error: ValidationError) -> str:
     """Return the first thing that is wrong, by its place; never the value, which may be an id."""
     first = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(map(str, first["loc"]))
-    return f"{place}: {first['msg']}" if place else str(first["msg"])
+    place = ".".join(map(str, first["loc"]))[:_LONGEST_PLACE]
+    return fit_reason(f"{place}: {first['msg']}" if place else str(first["msg"]))

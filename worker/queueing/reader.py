@@ -17,7 +17,7 @@ from worker.queueing.messages import Parsed, PoisonError, parse
 from worker.queueing.parts import Packing, split
 from worker.queueing.patience import Patience
 from worker.queueing.settler import Keeper
-from worker.queueing.taken import batch_of, is_fenced
+from worker.queueing.taken import batch_of, fence_of, is_fenced
 
 MOST_DELIVERIES: Final = 5
 """A message that was delivered more often killed its workers: it goes to the dead letters."""
@@ -29,11 +29,13 @@ class Read(NamedTuple):
     Attributes:
         delivery: The message.
         parsed: What it asks for.
+        fence: By which name the fleet remembers its rows.
         known: Numbers of rows of its batch that have an outcome.
     """
 
     delivery: Delivery
     parsed: Parsed
+    fence: str
     known: AbstractSet[int]
 
 
@@ -80,26 +82,37 @@ class Reader:
             BrokerError: The broker was lost, and the patience has ended.
         """
         parsed = [(each, read) for each in deliveries if (read := await self._parsed(each))]
+        fences = [fence_of(delivery, read, self._finder) for delivery, read in parsed]
         asked: dict[str, set[int]] = collections.defaultdict(set)
-        for delivery, read in parsed:
+        kept: dict[str, str] = {}
+        for fence, (delivery, read) in zip(fences, parsed, strict=True):
             if is_fenced(read) or delivery.times > 1:
-                asked[batch_of(delivery, read)].update(row.index for row in read.rows)
-        kept = {batch_of(delivery, read) for delivery, read in parsed if not read.heading.reply_to}
+                asked[fence].update(row.index for row in read.rows)
+                if not read.heading.reply_to:
+                    kept[fence] = batch_of(delivery, read)
         known = await self._known(asked, kept) if asked else {}
         return [
-            Read(delivery, read, known.get(batch_of(delivery, read), frozenset()))
-            for delivery, read in parsed
+            Read(delivery, read, fence, known.get(fence, frozenset()))
+            for fence, (delivery, read) in zip(fences, parsed, strict=True)
         ]
 
     async def _known(
-        self, asked: Mapping[str, AbstractSet[int]], kept: AbstractSet[str]
+        self, asked: Mapping[str, AbstractSet[int]], kept: Mapping[str, str]
     ) -> Mapping[str, AbstractSet[int]]:
-        """Return which rows have an outcome, anywhere in the fleet or, of the batches that are kept here, here."""
+        """Return which rows have an outcome, anywhere in the fleet or, of the batches that are kept here, here.
+
+        Args:
+            asked: Numbers of rows by the fleet's name for them.
+            kept: The batches by that name.
+        """
         known = await self._patience.persist(lambda: self._queue.known(asked))
         if self._keeper is None:
             return known
-        here = await self._keeper.known({batch: rows for batch, rows in asked.items() if batch in kept})
-        return {batch: known.get(batch, frozenset()) | here.get(batch, frozenset()) for batch in asked}
+        here = await self._keeper.known({batch: asked[fence] for fence, batch in kept.items()})
+        return {
+            fence: known.get(fence, frozenset()) | here.get(kept.get(fence, ""), frozenset())
+            for fence in asked
+        }
 
     async def _parsed(self, delivery: Delivery) -> Parsed | None:
         if delivery.times > MOST_DELIVERIES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from worker.model import Delivery, Finding, Settlement
+from worker.queueing.findings import Finder
 from worker.queueing.messages import Parsed
 
 
@@ -12,11 +13,13 @@ class Taken:
     Args:
         delivery: The message.
         parsed: What it asks for.
+        fence: By which name the fleet remembers its rows; see `fence_of`.
     """
 
-    def __init__(self, delivery: Delivery, parsed: Parsed) -> None:
+    def __init__(self, delivery: Delivery, parsed: Parsed, fence: str) -> None:
         self.delivery = delivery
         self.batch = batch_of(delivery, parsed)
+        self.fence = fence
         self.heading = parsed.heading
         self.fenced = is_fenced(parsed)
         self.open = 0
@@ -41,3 +44,12 @@ def batch_of(delivery: Delivery, parsed: Parsed) -> str:
 def is_fenced(parsed: Parsed) -> bool:
     """Return whether a part of it may be known already: its batch came before, or another began the message."""
     return parsed.heading.batch_id is not None or len(parsed.rows) > 1
+
+
+def fence_of(delivery: Delivery, parsed: Parsed, finder: Finder) -> str:
+    """Return by which name the fleet remembers rows.
+
+    What one operation did of a batch, another one did not: it may be the one that undoes it.
+    """
+    batch = parsed.heading.batch_id
+    return delivery.name if batch is None else f"{batch} {finder.operation} {finder.tenant}"

@@ -45,6 +45,9 @@ def test_figures_are_those_of_all_sessions() -> None:
 def test_the_trouble_that_is_told_is_the_one_that_lasts() -> None:
     account = Account()
     assert account.trouble == "The worker is starting."
+    account.lost = "Redis cannot be used (ConnectionError)."
+    assert account.trouble == account.lost
+    account.lost = ""
     with session(account, desk := Desk()):
         assert account.trouble == ""
         desk.trouble = "Redis cannot be used."

@@ -30,7 +30,7 @@ def test_the_queue_is_taken_out_of_the_brokers_url(url: str, server: str, name: 
 def test_a_login_is_known_and_not_shown() -> None:
     address = QueueAddress.parse("amqp://u:hunter22@host:5672/tenants/work")
     assert address.has_password
-    assert str(address) == "amqp://host:5672 work"
+    assert str(address) == "amqp://host:5672/tenants work"
     assert "hunter22" not in repr(address)
 
 
@@ -135,3 +135,18 @@ def test_a_secret_is_known_and_not_shown(url: str, holds: bool) -> None:
     for shown in (str(address), repr(address)):
         assert "secret" not in shown
         assert "token" not in shown
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://u:hunter22@host/0?stream=work", "redis://host work"),
+        ("redis://host?stream=work", "redis://host work"),
+        ("redis://host/1?stream=work", "redis://host/1 work"),
+        ("amqp://host/work", "amqp://host work"),
+        ("amqp://host/0/work", "amqp://host/0 work"),
+        ("nats://token@host/work", "nats://host work"),
+    ],
+)
+def test_two_queues_of_one_broker_are_not_shown_alike(url: str, shown: str) -> None:
+    assert str(QueueAddress.parse(url)) == shown

@@ -62,3 +62,11 @@ def test_a_letter_has_as_much_of_a_message_as_fits(body: bytes, whole: bool) -> 
 def test_a_letter_without_room_for_the_message_is_made_all_the_same() -> None:
     letter = dead_letter(Delivery("m", b"{nonsense"), "why", 10)
     assert decode_letter(letter).body == ""
+
+
+def test_a_letter_can_be_made_whatever_its_reason_and_name_are() -> None:
+    delivery = Delivery("name" * 10_000, b"x" * 5_000)
+    letter = decode_letter(dead_letter(delivery, "\x1b[2J\x9bwhy " * 10_000, 8_000))
+    assert (letter.whole, letter.body) == (True, "x" * 5_000)
+    assert (len(letter.reason), len(letter.message)) == (500, 500)
+    assert not {"\x1b", "\x9b"} & set(letter.reason)

@@ -178,3 +178,12 @@ TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 def test_a_trace_context_in_another_form_is_left_out_and_no_poison(given: object, kept: str) -> None:
     message = {"user_id": "u-1", "identifier_id": "i-1", "traceparent": given}
     assert parse(json.dumps(message).encode()).traceparent == kept
+
+
+def test_a_reason_is_no_longer_than_a_line() -> None:
+    body = json.dumps({"user_id": "u-1", "identifier_id": "i-1", "\x1b" + "k" * 100_000: 1}).encode()
+    with pytest.raises(PoisonError) as caught:
+        parse(body)
+    assert str(caught.value).endswith("k: Extra inputs are not permitted")
+    assert len(str(caught.value)) < 200
+    assert "\x1b" not in str(caught.value)

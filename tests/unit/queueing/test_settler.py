@@ -38,7 +38,7 @@ class Clock:
 
 def taken(name: str) -> Taken:
     body = b'{"user_id": "u-1", "identifier_id": "i-1"}'
-    return Taken(Delivery(name, body), parse(body))
+    return Taken(Delivery(name, body), parse(body), name)
 
 
 async def turns() -> None:
