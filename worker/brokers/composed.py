@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
-from worker.model import Delivery, Depth, Settlement
+from worker.brokers.fence import Fence, NoFence
+from worker.model import Delivery, Depth, Finding, Settlement
 from worker.ports import Queue
 
 _MOST_OPEN: Final = 8
@@ -20,14 +21,15 @@ _MOST_LINES_BYTES: Final = 60_000
 class ComposedWorkQueue:
     """The work with its results and its dead letters. Implements `worker.ports.WorkQueue`.
 
-    What is recorded is confirmed by the broker before its message is acknowledged: a worker that is killed in
-    between leaves a message that comes again and a result that is there already. Whoever collects results knows
-    rows by their names, and takes the first one.
+    Outcomes are recorded, which the broker confirms, then remembered by the fence, then their message is
+    acknowledged: a worker that is killed in between leaves a message that comes again and a result that is there
+    already, never a row that is remembered and not recorded. While the fence is lost, nothing is called or recorded.
 
     Args:
         work: The queue of the work.
         results: Returns the queue that outcomes go to, by whom they are for.
         dead: Where messages go that nobody can work on.
+        fence: Remembers which rows have an outcome; None for nobody does.
         close: Ends what they share, if anything.
     """
 
@@ -36,9 +38,11 @@ class ComposedWorkQueue:
         work: Queue,
         results: Callable[[str], Queue],
         dead: Queue,
+        fence: Fence | None,
         close: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._work = work
+        self._fence = fence or NoFence()
         self._close = close
         self._open_results = results
         self._results: collections.OrderedDict[str, Queue] = collections.OrderedDict()
@@ -86,25 +90,39 @@ class ComposedWorkQueue:
         await self._work.give_back(deliveries)
 
     async def depth(self) -> Depth:
-        """Return how much work there is."""
+        """Return how much work there is; the fence is asked as well, so that its loss is found at the start."""
+        await self._fence.check()
         return await self._work.depth()
 
     async def known(self, rows: Mapping[str, Iterable[int]]) -> Mapping[str, frozenset[int]]:
-        """Return that nothing is known: this broker keeps no outcomes by name."""
-        return dict.fromkeys(rows, frozenset())
+        """Return which of `rows` have an outcome, as the fence remembers."""
+        return await self._fence.known(rows)
 
     async def settle(self, settlements: Sequence[Settlement]) -> AbstractSet[str]:
-        """Publish outcomes, many in a message, then acknowledge what is complete."""
+        """Publish outcomes that are new, many in a message, remember them, then acknowledge what is complete."""
+        fenced = [finding for each in settlements if each.fenced for finding in each.findings]
+        known = await self._fence.known(_by_batch(fenced)) if fenced else {}
+
+        def is_new(finding: Finding) -> bool:
+            return finding.index not in known.get(finding.batch, ())
+
+        await self._publish(settlements, is_new)
+        if new := list(filter(is_new, fenced)):
+            await self._fence.remember(_by_batch(new))
+        await self._work.acknowledge([each.delivery for each in settlements if each.complete])
+        return frozenset()
+
+    async def _publish(self, settlements: Sequence[Settlement], is_new: Callable[[Finding], bool]) -> None:
         bodies: dict[str, list[bytes]] = collections.defaultdict(list)
         for each in settlements:
-            bodies[each.reply_to] += (finding.body for finding in each.findings if finding.body)
+            bodies[each.reply_to] += (
+                finding.body for finding in filter(is_new, each.findings) if finding.body
+            )
         for reply_to, group in bodies.items():
             await self.results(reply_to).publish(in_lines(group))
         while len(self._results) > _MOST_OPEN:
             _, unused = self._results.popitem(last=False)
             await unused.aclose()
-        await self._work.acknowledge([each.delivery for each in settlements if each.complete])
-        return frozenset()
 
     async def bury(self, delivery: Delivery, letter: bytes) -> None:
         """Publish the letter, then remove the message."""
@@ -121,6 +139,14 @@ class ComposedWorkQueue:
             await queue.aclose()
         if self._close is not None:
             await self._close()
+        await self._fence.aclose()
+
+
+def _by_batch(findings: Iterable[Finding]) -> dict[str, list[int]]:
+    rows: dict[str, list[int]] = collections.defaultdict(list)
+    for finding in findings:
+        rows[finding.batch].append(finding.index)
+    return rows
 
 
 def in_lines(documents: Sequence[bytes]) -> list[bytes]:

@@ -29,6 +29,7 @@ from nats.js.errors import APIError, NoStreamResponseError, NotFoundError, Servi
 
 from worker.brokers.address import QueueAddress
 from worker.brokers.composed import ComposedWorkQueue
+from worker.brokers.fence import Fence
 from worker.brokers.leases import Lease, Leases, read_marks
 from worker.brokers.nats_line import TIMEOUT_S, NatsLine
 from worker.brokers.nats_pull import NatsPull
@@ -248,7 +249,7 @@ def _again(delivery: Delivery) -> dict[str, str]:
     return {**lease.kept, _NAME: delivery.name, _TRIES: str(delivery.times - 1)}
 
 
-def nats_work_queue(address: QueueAddress, *, lease_s: float) -> ComposedWorkQueue:
+def nats_work_queue(address: QueueAddress, fence: Fence | None, *, lease_s: float) -> ComposedWorkQueue:
     """Return the work queue at `address`; nothing is connected before the first use."""
     line = NatsLine(address.server)
 
@@ -258,4 +259,4 @@ def nats_work_queue(address: QueueAddress, *, lease_s: float) -> ComposedWorkQue
     def results(reply_to: str) -> NatsQueue:
         return queue(f"-results-{reply_to}" if reply_to else "-results")
 
-    return ComposedWorkQueue(queue(""), results, queue("-dead"), line.aclose)
+    return ComposedWorkQueue(queue(""), results, queue("-dead"), fence, line.aclose)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from worker.brokers.address import QueueAddress
+from worker.brokers.fence import Fence
 from worker.errors import UsageError
 from worker.ports import FleetStore, WorkQueue
+
+T = TypeVar("T")
 
 LEASE_S: Final = 30.0
 
@@ -26,13 +29,13 @@ def open_queue(
     Raises:
         UsageError: The broker's library is not installed.
     """
-    queue = _with_its_library(address, lambda: _opened(address, consumer, lease_s))
-    if fence is None or address.extra == "redis":
-        return queue
-    return _with_its_library(fence, lambda: _fenced(queue, fence, address))
+    kept = None
+    if fence is not None and not address.is_redis:
+        kept = _with_its_library(fence, lambda: _fence(fence, address))
+    return _with_its_library(address, lambda: _opened(address, consumer, lease_s, kept))
 
 
-def _with_its_library(address: QueueAddress, opened: Callable[[], WorkQueue]) -> WorkQueue:
+def _with_its_library(address: QueueAddress, opened: Callable[[], T]) -> T:
     try:
         return opened()
     except ImportError as error:
@@ -57,26 +60,25 @@ def open_fleet_store(address: QueueAddress, tenant: str) -> FleetStore:
     return RedisFleetStore.connect(address, tenant)
 
 
-def _fenced(queue: WorkQueue, fence: QueueAddress, address: QueueAddress) -> WorkQueue:
-    from worker.brokers.fenced import FencedWorkQueue  # noqa: PLC0415 - see above
+def _fence(fence: QueueAddress, queue: QueueAddress) -> Fence:
     from worker.brokers.redis_fence import RedisFence  # noqa: PLC0415 - see above
 
-    return FencedWorkQueue(queue, RedisFence(fence, address))
+    return RedisFence(fence, queue)
 
 
-def _opened(address: QueueAddress, consumer: str, lease_s: float) -> WorkQueue:
+def _opened(address: QueueAddress, consumer: str, lease_s: float, fence: Fence | None) -> WorkQueue:
     if address.extra == "rabbitmq":
         from worker.brokers.rabbitmq import rabbit_work_queue  # noqa: PLC0415 - see above
 
-        return rabbit_work_queue(address, consumer)
+        return rabbit_work_queue(address, consumer, fence)
     if address.extra == "nats":
         from worker.brokers.nats_jetstream import nats_work_queue  # noqa: PLC0415 - see above
 
-        return nats_work_queue(address, lease_s=lease_s)
+        return nats_work_queue(address, fence, lease_s=lease_s)
     if address.extra == "sqs":
         from worker.brokers.sqs import sqs_work_queue  # noqa: PLC0415 - see above
 
-        return sqs_work_queue(address, lease_s=lease_s)
+        return sqs_work_queue(address, fence, lease_s=lease_s)
     from worker.brokers.redis_streams import RedisWorkQueue  # noqa: PLC0415 - see above
 
     return RedisWorkQueue.connect(address, consumer, lease_s=lease_s)

@@ -19,6 +19,7 @@ from aiormq.abc import DeliveredMessage
 
 from worker.brokers.address import QueueAddress
 from worker.brokers.composed import ComposedWorkQueue
+from worker.brokers.fence import Fence
 from worker.brokers.rabbitmq_link import Link, again
 from worker.errors import BrokerError
 from worker.model import Delivery, Depth
@@ -188,7 +189,7 @@ class RabbitQueue:
         await _close(link.connection)
 
 
-def rabbit_work_queue(address: QueueAddress, consumer: str) -> ComposedWorkQueue:
+def rabbit_work_queue(address: QueueAddress, consumer: str, fence: Fence | None) -> ComposedWorkQueue:
     """Return the work queue at `address`; nothing is connected before the first use."""
 
     def queue(suffix: str) -> RabbitQueue:
@@ -197,7 +198,7 @@ def rabbit_work_queue(address: QueueAddress, consumer: str) -> ComposedWorkQueue
     def results(reply_to: str) -> RabbitQueue:
         return queue(f".results.{reply_to}" if reply_to else ".results")
 
-    return ComposedWorkQueue(queue(""), results, queue(".dead"))
+    return ComposedWorkQueue(queue(""), results, queue(".dead"), fence)
 
 
 async def _waiting(queue: AbstractQueue) -> int:

@@ -18,7 +18,7 @@ _TIMEOUT_S: Final = 10.0
 
 
 class RedisFence:
-    """Remembers for seven days which rows of a queue have an outcome. Implements `worker.brokers.fenced.Fence`.
+    """Remembers for seven days which rows of a queue have an outcome. Implements `worker.brokers.fence.Fence`.
 
     Args:
         address: The Redis; its name sets fences of queues apart that have the same address, as two AWS accounts have.

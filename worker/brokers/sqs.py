@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from worker.brokers.address import QueueAddress
 from worker.brokers.composed import ComposedWorkQueue
+from worker.brokers.fence import Fence
 from worker.brokers.leases import Lease, Leases
 from worker.brokers.sqs_line import QueueMissingError, SqsLine, all_of
 from worker.brokers.sqs_messages import (
@@ -252,13 +253,14 @@ class SqsQueue:
         return [lease for done in await all_of(map(part, parts)) for lease in done]
 
 
-def sqs_work_queue(address: QueueAddress, *, lease_s: float) -> ComposedWorkQueue:
+def sqs_work_queue(address: QueueAddress, fence: Fence | None, *, lease_s: float) -> ComposedWorkQueue:
     """Return the work queue at `address`; nothing is connected before the first use."""
     line = SqsLine(address.server)
 
     def queue(suffix: str) -> SqsQueue:
         return SqsQueue(line, f"{address.name}{suffix}", lease_s=lease_s)
 
-    return ComposedWorkQueue(
-        queue(""), lambda reply_to: queue(results_suffix(address.name, reply_to)), queue("-dead"), line.aclose
-    )
+    def results(reply_to: str) -> SqsQueue:
+        return queue(results_suffix(address.name, reply_to))
+
+    return ComposedWorkQueue(queue(""), results, queue("-dead"), fence, line.aclose)
