@@ -37,6 +37,8 @@ from worker.reportable import COLLECTED
 _AT_ONCE: Final = 300
 """Messages, of 100 outcomes at most."""
 _WAIT_S: Final = 0.5
+_REPORT_TRIES: Final = 50
+_REPORT_AGAIN_S: Final = 0.2
 
 
 class CollectedLedgers:
@@ -118,7 +120,7 @@ class CollectedLedgers:
             try:
                 if not self._is_ours(folder):
                     continue
-                summary = last_report(folder, accept=frozenset())
+                summary = _reported(folder)
             except RunBusyError as error:
                 say(f"Its report is not written: {error}")
             except (LedgerError, UsageError) as error:
@@ -163,6 +165,19 @@ class CollectedLedgers:
                 here = known_of(folder, batch, numbers) if folder.exists else frozenset[int]()
                 known[batch] = known.get(batch, frozenset()) | here
         return known
+
+
+def _reported(folder: RunFolder) -> dict[str, object]:
+    """Return the summary; waits for another collector's report, which may be of an earlier moment, to be written.
+
+    Raises:
+        RunBusyError: Somebody works on the run for longer than that takes, as a retry does.
+    """
+    for _ in range(_REPORT_TRIES):
+        with contextlib.suppress(RunBusyError):
+            return last_report(folder, accept=frozenset())
+        time.sleep(_REPORT_AGAIN_S)
+    return last_report(folder, accept=frozenset())
 
 
 def _collected(found: FoundRow) -> CollectedRow:

@@ -8,12 +8,13 @@ import dataclasses
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from worker.errors import LedgerError, UsageError
 from worker.ledger import steps
 from worker.ledger.folder import Binding, RunFolder
 from worker.ledger.inserts import insert
@@ -100,8 +101,7 @@ def open_collected(
         selection = {COLLECTED: collection.name}
         binding = Binding(source, "", collection.tenant, collection.operation, selection)
         draft = PlanDraft(runs_dir, folder.run_id, binding, operator=operator, reason="", planned_at=now)
-        with draft:
-            draft.finish(header=HEADER, protected=frozenset())
+        with _drafted(draft):
             draft.publish(lambda: folder if folder.exists else None)
     return folder
 
@@ -111,12 +111,21 @@ def try_collected(runs_dir: Path, *, now: float) -> None:
 
     Raises:
         LedgerError: It cannot be written.
-        UsageError: Nothing can be made in the folder.
     """
-    with PlanDraft(
-        runs_dir, "trial", Binding("", "", "", "", {}), operator="", reason="", planned_at=now
-    ) as draft:
-        draft.finish(header=HEADER, protected=frozenset())
+    nothing = Binding("", "", "", "", {})
+    with _drafted(PlanDraft(runs_dir, "trial", nothing, operator="", reason="", planned_at=now)):
+        pass
+
+
+@contextlib.contextmanager
+def _drafted(draft: PlanDraft) -> Iterator[None]:
+    """Finish a draft without rows; that nothing can be made in its folder is no mistake of the command's here."""
+    try:
+        with draft:
+            draft.finish(header=HEADER, protected=frozenset())
+            yield
+    except UsageError as error:
+        raise LedgerError(f"Outcomes cannot be kept. {error}") from error
 
 
 def add_collected(folder: RunFolder, rows: Sequence[CollectedRow], batch_rows: int | None) -> int:

@@ -21,6 +21,7 @@ from worker.ledger import (
     open_collected,
     report_rows,
     snapshot,
+    try_collected,
     verify,
 )
 from worker.model import Outcome, Row, RunState
@@ -129,3 +130,12 @@ def test_whatever_comes_however_often_each_name_is_one_row(
     verify(folder)
     assert added == len(names)
     assert {row.cells[0] for row in report_rows(folder)} == {f"u{number}" for number in names}
+
+
+def test_a_folder_in_which_nothing_can_be_made_keeps_no_outcomes(tmp_path: Path) -> None:
+    try_collected(tmp_path, now=1000.0)
+    assert list(tmp_path.iterdir()) == []
+    tmp_path.rmdir()
+    for attempt in (lambda: try_collected(tmp_path, now=1000.0), lambda: opened(tmp_path)):
+        with pytest.raises(LedgerError, match=r"^Outcomes cannot be kept\. .*No such file"):
+            attempt()
