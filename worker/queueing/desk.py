@@ -247,6 +247,8 @@ class Desk:
 
     def _take(self, read: Read, taken: Taken, rows: Sequence[ParsedRow]) -> None:
         delivery = read.delivery
+        if known := len(read.parsed.rows) - len(rows):
+            self._log.info("known_already", message=delivery.name, batch=taken.batch, rows=known)
         taken.open = len(rows)
         if taken.fenced:
             taken.names = {(taken.batch, row.index) for row in rows}
