@@ -117,6 +117,11 @@ class Desk:
         return self._patience.trouble
 
     @property
+    def has_success(self) -> bool:
+        """Whether a row succeeded."""
+        return self._believed
+
+    @property
     def buried(self) -> int:
         """How many messages went to the dead letters."""
         return self._reader.buried
