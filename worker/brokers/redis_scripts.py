@@ -18,11 +18,15 @@ for _, message in ipairs(cmsgpack.unpack(ARGV[6])) do
   for position, row in ipairs(ours and message[5] or {}) do
     local fence = ARGV[4] .. row[1] .. '/' .. math.floor(row[2] / ARGV[5])
     local body = ARGV[next_body + position - 1]
-    local is_new = not fenced or redis.call('SETBIT', fence, row[2] % ARGV[5], 1) == 0
+    local bit = row[2] % ARGV[5]
+    local is_new = not fenced or redis.call('GETBIT', fence, bit) == 0
     if is_new and body ~= '' then
       redis.call('XADD', results, '*', 'message', body)
     end
-    if fenced then redis.call('EXPIRE', fence, ARGV[3]) end
+    if fenced then  -- last: a script that ends with an error undoes nothing, and this row would never be recorded
+      redis.call('SETBIT', fence, bit, 1)
+      redis.call('EXPIRE', fence, ARGV[3])
+    end
   end
   next_body = next_body + #message[5]
   if not ours then
