@@ -108,6 +108,22 @@ async def test_two_copies_of_a_message_in_one_hand_are_called_once(queue_of: Ope
     assert await queue.depth() == Depth(0, 0)
 
 
+async def test_what_is_not_called_as_it_is_known_is_told_of(
+    queue_of: OpenQueue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A producer that does not number the rows of a batch has no other way to find out."""
+    queue = queue_of("worker")
+    await queue.publish([message(0, 1, batch_id="b"), message(1, 2, batch_id="b")])
+    async with desk_on(queue) as desk:
+        rows: list[Row] = []
+        while len(rows) < 3:
+            rows += await desk.claim(9)
+        for row in rows:
+            desk.record(result(row))
+    told = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [(each["event"], each["batch"], each["rows"]) for each in told] == [("known_already", "b", 1)]
+
+
 async def test_poison_goes_to_the_dead_letters_with_its_reason(queue_of: OpenQueue) -> None:
     queue = queue_of("worker")
     await queue.publish([b"{nonsense", message(0, batch_id="b")])

@@ -66,12 +66,14 @@ async def test_what_another_has_recorded_meanwhile_is_not_recorded_twice(queue_o
     first, second = queue_of("first"), queue_of("second")
     await first.publish([b"1"])
     [delivery] = await take(first, 1)
-    await first.settle([settled(delivery, 0, 2, complete=False, fenced=True)])
+    await first.settle([settled(delivery, 0, 2, 70_000, complete=False, fenced=True)])
     await first.aclose()
     [again] = await take(second, 1)
-    assert await second.known({again.name: range(4)}) == {again.name: {0, 2}}
-    await second.settle([settled(again, 0, 1, 2, 3, fenced=True)])
-    assert sorted(await results_in(second.results())) == [b"result 0", b"result 1", b"result 2", b"result 3"]
+    asked = [*range(4), 4464, 70_000]  # 70,000 is behind the first 65,536
+    assert await second.known({again.name: asked}) == {again.name: {0, 2, 70_000}}
+    await second.settle([settled(again, 0, 1, 2, 3, 70_000, fenced=True)])
+    recorded = [b"result %d" % index for index in (0, 1, 2, 3, 70_000)]
+    assert sorted(await results_in(second.results())) == recorded
     assert await second.depth() == Depth(0, 0)
 
 

@@ -9,6 +9,8 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import nats
 import pytest
@@ -17,9 +19,11 @@ from brokers.queues import OpenQueue, bodies, results_in, settled, take
 from brokers.servers import NatsServer
 from brokers.test_desk import desk_on
 from nats.js.api import RetentionPolicy
+from nats.js.errors import APIError
 
 from worker.brokers import QueueAddress, nats_jetstream, nats_line, open_queue
 from worker.brokers.leases import Lease
+from worker.brokers.nats_pull import NatsPull
 from worker.errors import BrokerError, UsageError
 from worker.model import Depth
 from worker.ports import WorkQueue
@@ -327,6 +331,34 @@ async def test_what_was_on_its_way_is_not_taken_when_it_is_anothers(
         await take(near, 1)
         assert list(await far.receive(2, 0.1)) == []
     assert await near.depth() == Depth(waiting=0, taken=1)
+
+
+class Answers:
+    """A connection on which the answers to requests are written down beforehand."""
+
+    def __init__(self, *answers: bytes | tuple[str, str]) -> None:
+        self._answers = list(answers)
+        self.subject = "inbox"
+
+    async def publish(self, *_: object, **__: object) -> None:
+        """Answer nothing: that is done."""
+
+    async def next_msg(self, _: float) -> SimpleNamespace:
+        answer = self._answers.pop(0)
+        if isinstance(answer, bytes):
+            return SimpleNamespace(data=answer, headers=None)
+        headers = dict(zip(("Status", "Description"), answer, strict=True))
+        return SimpleNamespace(data=b"", headers=headers, header=headers)
+
+
+async def test_a_consumer_that_refuses_is_said_to_and_costs_nothing_that_came() -> None:
+    refusal = ("409", "Exceeded MaxWaiting")
+    for answers, taken in (([b"1", refusal], 1), ([b"1", b"2", refusal], 2), ([b"1", ("404", "")], 1)):
+        line: Any = Answers(*answers)
+        assert len(await NatsPull(line, "next", line).take(5, 1.0)) == taken
+    line = Answers(refusal)
+    with pytest.raises(APIError, match="Exceeded MaxWaiting"):  # else it would be asked again without a rest
+        await NatsPull(line, "next", line).take(5, 1.0)
 
 
 async def test_a_consumer_that_is_deleted_is_made_anew(

@@ -126,6 +126,36 @@ async def test_the_fence_knows_rows_whose_worker_died(queue_of: OpenQueue) -> No
     assert sorted(await results_in(second.results())) == [b"result 0", b"result 1", b"result 2", b"result 3"]
 
 
+async def test_what_could_not_be_recorded_is_not_remembered(
+    queue_of: OpenQueue, queue_url: str, redis_server: RedisServer
+) -> None:
+    queue, results = queue_of("worker"), f"{{{QueueAddress.parse(queue_url).name}}}.results"
+    await queue.publish([b"1"])
+    [delivery] = await take(queue, 1)
+    with redis_server.client() as client:
+        client.set(results, "no stream")
+        with pytest.raises(BrokerError, match="WRONGTYPE"):
+            await queue.settle([settled(delivery, 0, fenced=True)])
+        client.delete(results)
+    await queue.settle([settled(delivery, 0, fenced=True)])
+    assert await bodies(queue.results()) == [b"result 0"]
+    assert await queue.depth() == Depth(0, 0)
+
+
+async def test_rows_of_high_numbers_cost_no_more(queue_of: OpenQueue, redis_server: RedisServer) -> None:
+    numbers = [*range(99_999_000, 100_000_001, 200), 0, 65_535, 65_536]
+    first, second = queue_of("first"), queue_of("second")
+    await first.publish([b"1"])
+    [dead] = await take(first, 1)
+    await first.settle([settled(dead, *numbers, complete=False, fenced=True)])
+    with redis_server.client() as client:
+        bitmaps = list(client.scan_iter(match=f"*.fence.{dead.name}*"))
+        assert sum(map(client.strlen, bitmaps)) <= 4 * 8192
+    near = [number + 1 for number in numbers] + [number - 1 for number in numbers if number]
+    known = await second.known({dead.name: [*near, *numbers], "another": numbers})
+    assert known == {dead.name: {*numbers}, "another": frozenset()}
+
+
 async def test_a_stale_worker_records_and_buries_nothing(queue_of: OpenQueue) -> None:
     stale, second = queue_of("stale"), queue_of("second")
     await stale.publish([b"1"])

@@ -197,6 +197,26 @@ async def test_what_a_batch_did_not_do_is_seen(
             await ask([delivery])
 
 
+async def test_what_a_batch_left_out_is_sent_again_alone(
+    queue_of: OpenQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue: Any = queue_of("worker")
+    await queue.depth()
+    client = await queue._work._line.client()
+    send, sent = client.send_message_batch, []
+
+    async def leave_out(*, QueueUrl: str, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803 - AWS's names
+        sent.append(len(Entries))
+        out = [{"Id": each["Id"], "Code": "InternalError", "SenderFault": False} for each in Entries[1::2]]
+        await send(QueueUrl=QueueUrl, Entries=Entries[::2])
+        return {"Failed": out}
+
+    monkeypatch.setattr(client, "send_message_batch", leave_out)
+    await queue.publish([b"1", b"2", b"3", b"4"])
+    assert sent == [4, 2, 1]
+    assert sorted(await bodies(queue)) == [b"1", b"2", b"3", b"4"]
+
+
 async def test_counts_that_come_late_are_waited_for(
     queue_of: OpenQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:

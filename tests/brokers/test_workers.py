@@ -86,6 +86,23 @@ def test_a_wrong_key_fails_nothing_and_is_read_again(fleet: Fleet) -> None:
     every_row_once(fleet, rows)
 
 
+@pytest.mark.parametrize("broker", ["redis"], indirect=True)
+def test_a_halt_by_failures_after_successes_does_not_hold_a_row_for_ever(fleet: Fleet) -> None:
+    """What fails after it proves nothing of the tenant: the rows before were done."""
+
+    async def publish(queue: WorkQueue) -> None:
+        pairs = fleet.file(30) + [(f"nobody-{number}", "mail-1") for number in range(30)]
+        rows = [{"user_id": user, "identifier_id": mail} for user, mail in pairs]
+        await queue.publish([json.dumps(row).encode() for row in rows])
+
+    asyncio.run(fleet.ask(publish))
+    worker = fleet.work("--until-empty", "--concurrency", "1", "--probe-every", "1s")
+    out, err = worker.communicate(timeout=60)
+    assert "more than the 20.0000% that --max-failures allows" in err
+    outcomes = json.loads(out)["outcomes"]
+    assert (outcomes["succeeded"], outcomes["not_found"]) == (30, 30)
+
+
 def test_poison_is_listed_and_sent_again(fleet: Fleet) -> None:
     async def publish(queue: WorkQueue) -> None:
         await queue.publish([b"{nonsense", b'{"user_id": "a/../b"}'])

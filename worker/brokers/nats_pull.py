@@ -17,8 +17,8 @@ from nats.js.errors import APIError
 _NS: Final = 1_000_000_000
 _LATE_S: Final = 5.0
 """How much later than its time the end of a request may come."""
-_ENDS: Final = ("404", "408", "409")
-"""Nothing is there, nothing came in time, or the consumer cannot serve: the next request tells whether it can."""
+_ENDS: Final = ("404", "408")
+"""Nothing is there, or nothing came in time."""
 
 
 class NatsPull:
@@ -60,11 +60,12 @@ class NatsPull:
         while len(messages) < count:
             message = await self._arrivals.next_msg(wait_s + _LATE_S)
             status = (message.headers or {}).get("Status")
-            if status in _ENDS:
-                break
-            if status is not None:
+            if status is None:
+                messages.append(message)
+            elif status in _ENDS or messages or "no_wait" in how:
+                break  # what else is wrong, the next request for the first one is told
+            else:
                 raise APIError.from_msg(message)
-            messages.append(message)
         return messages
 
     async def aclose(self) -> None:

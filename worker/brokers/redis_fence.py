@@ -1,7 +1,8 @@
-"""A fence of rows in a Redis, for queues of brokers that remember none: one bit a row, in one bitmap a batch."""
+"""A fence of rows in a Redis, for queues of brokers that remember none: one bit a row, in bitmaps of a batch."""
 
 from __future__ import annotations
 
+import collections
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
@@ -14,6 +15,8 @@ from worker.brokers.address import QueueAddress
 from worker.brokers.redis_client import broker_error, redis_client
 
 REMEMBERED_S: Final = 7 * 24 * 3600
+ROWS_EACH: Final = 65_536
+"""In one bitmap, which is as long as its highest number: a batch may number its rows as it likes."""
 _TIMEOUT_S: Final = 10.0
 
 
@@ -44,10 +47,11 @@ class RedisFence:
     async def remember(self, rows: Mapping[str, Iterable[int]]) -> None:
         """Keep that `rows` have an outcome."""
         async with self._pipeline() as pipeline:
-            for batch, indexes in rows.items():
+            for (batch, bitmap), indexes in _bitmaps(rows).items():
+                key = f"{self._prefix}{batch}/{bitmap}"
                 for index in indexes:
-                    pipeline.setbit(f"{self._prefix}{batch}", index, 1)
-                pipeline.expire(f"{self._prefix}{batch}", REMEMBERED_S)
+                    pipeline.setbit(key, index % ROWS_EACH, 1)
+                pipeline.expire(key, REMEMBERED_S)
             with _said():
                 await pipeline.execute()
 
@@ -73,16 +77,25 @@ async def remembered(
     Raises:
         redis.RedisError: It cannot be asked.
     """
-    asked = {batch: list(indexes) for batch, indexes in rows.items()}
+    asked = _bitmaps(rows)
     async with client.pipeline(transaction=False) as pipeline:
-        for batch, indexes in asked.items():
-            bits = [word for index in indexes for word in ("GET", "u1", index)]
-            pipeline.execute_command("BITFIELD_RO", f"{prefix}{batch}", *bits)
+        for (batch, bitmap), indexes in asked.items():
+            bits = [word for index in indexes for word in ("GET", "u1", index % ROWS_EACH)]
+            pipeline.execute_command("BITFIELD_RO", f"{prefix}{batch}/{bitmap}", *bits)
         answers = await pipeline.execute()
-    return {
-        batch: frozenset(index for index, bit in zip(indexes, bits, strict=True) if bit)
-        for (batch, indexes), bits in zip(asked.items(), answers, strict=True)
-    }
+    known: dict[str, set[int]] = {batch: set() for batch in rows}
+    for ((batch, _), indexes), bits in zip(asked.items(), answers, strict=True):
+        known[batch].update(index for index, bit in zip(indexes, bits, strict=True) if bit)
+    return {batch: frozenset(indexes) for batch, indexes in known.items()}
+
+
+def _bitmaps(rows: Mapping[str, Iterable[int]]) -> dict[tuple[str, int], list[int]]:
+    """Return `rows` (indexes by batch) by batch and number of the bitmap that they are in."""
+    bitmaps: dict[tuple[str, int], list[int]] = collections.defaultdict(list)
+    for batch, indexes in rows.items():
+        for index in indexes:
+            bitmaps[batch, index // ROWS_EACH].append(index)
+    return bitmaps
 
 
 @contextlib.contextmanager

@@ -6,22 +6,27 @@ from typing import Final
 
 SETTLE: Final = """
 -- Records outcomes and acknowledges messages, each of them only while it is ours: a stale worker changes nothing.
--- KEYS: stream, streams of results. ARGV: group, consumer, seconds of a fence, prefix of fences, the messages as
--- MessagePack, then the body of each outcome in their order. A message is: id, whether it is complete, whether its
--- rows are fenced, which of KEYS its outcomes go to, and batch and index of each outcome. One without a body is only
--- fenced.
-local next_body = 6
+-- KEYS: stream, streams of results. ARGV: group, consumer, seconds of a fence, prefix of fences, rows in one bitmap,
+-- the messages as MessagePack, then the body of each outcome in their order. A message is: id, whether it is done,
+-- whether its rows are fenced, which of KEYS its outcomes go to, and batch and index of each outcome. One without a
+-- body is only fenced.
+local next_body = 7
 local lost = {}
-for _, message in ipairs(cmsgpack.unpack(ARGV[5])) do
+for _, message in ipairs(cmsgpack.unpack(ARGV[6])) do
   local id, complete, fenced, results = message[1], message[2], message[3], KEYS[message[4]]
   local ours = #redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1, ARGV[2]) == 1
   for position, row in ipairs(ours and message[5] or {}) do
-    local fence, body = ARGV[4] .. row[1], ARGV[next_body + position - 1]
-    local is_new = not fenced or redis.call('SETBIT', fence, row[2], 1) == 0
+    local fence = ARGV[4] .. row[1] .. '/' .. math.floor(row[2] / ARGV[5])
+    local body = ARGV[next_body + position - 1]
+    local bit = row[2] % ARGV[5]
+    local is_new = not fenced or redis.call('GETBIT', fence, bit) == 0
     if is_new and body ~= '' then
       redis.call('XADD', results, '*', 'message', body)
     end
-    if fenced then redis.call('EXPIRE', fence, ARGV[3]) end
+    if fenced then  -- last: a script that ends with an error undoes nothing, and this row would never be recorded
+      redis.call('SETBIT', fence, bit, 1)
+      redis.call('EXPIRE', fence, ARGV[3])
+    end
   end
   next_body = next_body + #message[5]
   if not ours then
@@ -29,7 +34,7 @@ for _, message in ipairs(cmsgpack.unpack(ARGV[5])) do
   elseif complete then
     redis.call('XACK', KEYS[1], ARGV[1], id)
     redis.call('XDEL', KEYS[1], id)
-    redis.call('DEL', ARGV[4] .. id)
+    redis.call('DEL', ARGV[4] .. id .. '/0')
   end
 end
 return lost

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError, ResponseError
 from worker.brokers import redis_scripts
 from worker.brokers.address import QueueAddress
 from worker.brokers.redis_client import broker_error, redis_client
-from worker.brokers.redis_fence import REMEMBERED_S, remembered
+from worker.brokers.redis_fence import REMEMBERED_S, ROWS_EACH, remembered
 from worker.model import Delivery, Depth, Settlement
 
 Q = TypeVar("Q", bound="RedisQueue")
@@ -226,7 +226,8 @@ class RedisWorkQueue(RedisQueue):
             rows = [(finding.batch, finding.index) for finding in each.findings]
             messages.append((each.delivery.name, each.complete, each.fenced, key, rows))
         bodies = [finding.body for each in settlements for finding in each.findings]
-        words: list[Any] = [_GROUP, self.consumer, REMEMBERED_S, self._fence, _pack(messages), *bodies]
+        fence = (REMEMBERED_S, self._fence, ROWS_EACH)
+        words: list[Any] = [_GROUP, self.consumer, *fence, _pack(messages), *bodies]
         lost: list[bytes] = await self._settle(keys=list(keys), args=words)
         return {name.decode() for name in lost}
 

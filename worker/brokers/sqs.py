@@ -44,6 +44,8 @@ _LONGEST_LEASE_S: Final = 12 * 3600 - 1
 _LONGEST_POLL_S: Final = 20
 _MORE_BATCHES: Final = 7
 """Batches that are asked for at once when the first one was full."""
+_SENDINGS: Final = 3
+"""How often what a batch left out is sent: to send the whole again would double the rest of it."""
 _LOOKS: Final = 3
 _LOOK_AGAIN_S: Final = 0.3
 _COUNTS: Final = (
@@ -209,14 +211,24 @@ class SqsQueue:
 
     async def _send(self, entries: Sequence[Entry]) -> None:
         async def send(some: Sequence[Entry]) -> None:
-            numbered: Any = [{"Id": str(place), **each.sent} for place, each in enumerate(some)]
-            answer = await self._ask(
-                lambda client: client.send_message_batch(QueueUrl=self._url, Entries=numbered)
-            )
-            if failed := answer.get("Failed"):
-                raise BrokerError(f"SQS did not take {len(failed)} messages ({failed[0]['Code']}).")
+            failed: list[Any] = []
+            for _ in range(_SENDINGS):
+                failed = await self._send_batch(some)
+                if not failed:
+                    return
+                some = [some[int(each["Id"])] for each in failed]
+            raise BrokerError(f"SQS did not take {len(failed)} messages ({failed[0]['Code']}).")
 
         await all_of(send(some) for some in batches(entries))
+
+    async def _send_batch(self, entries: Sequence[Entry]) -> list[Any]:
+        """Send messages, and return what SQS says of those that it did not take."""
+        numbered: Any = [{"Id": str(place), **each.sent} for place, each in enumerate(entries)]
+        answer = await self._ask(
+            lambda client: client.send_message_batch(QueueUrl=self._url, Entries=numbered)
+        )
+        failed: list[Any] = answer.get("Failed", [])
+        return failed
 
     async def _change(self, leases: Sequence[Lease], seconds: int) -> list[Lease]:
         """Let leases last for so long from now on; return those that do."""

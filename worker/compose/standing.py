@@ -237,6 +237,8 @@ class _Worker:
             halt = pipeline.halt or self._list_trouble
             if pipeline.halt is not None:
                 desk.take_back(pipeline.halt)  # what calls in flight added to it
+                if desk.has_success:  # what fails alone shows nothing then, and would hold its row for ever
+                    halt = dataclasses.replace(pipeline.halt, evidence=frozenset())
             elif after is not None and desk.take_back(after):
                 halt = after
         return halt

@@ -117,6 +117,11 @@ class Desk:
         return self._patience.trouble
 
     @property
+    def has_success(self) -> bool:
+        """Whether a row succeeded."""
+        return self._believed
+
+    @property
     def buried(self) -> int:
         """How many messages went to the dead letters."""
         return self._reader.buried
@@ -247,6 +252,8 @@ class Desk:
 
     def _take(self, read: Read, taken: Taken, rows: Sequence[ParsedRow]) -> None:
         delivery = read.delivery
+        if known := len(read.parsed.rows) - len(rows):
+            self._log.info("known_already", message=delivery.name, batch=taken.batch, rows=known)
         taken.open = len(rows)
         if taken.fenced:
             taken.names = {(taken.batch, row.index) for row in rows}
