@@ -21,6 +21,8 @@ from worker.sharing import Ask, Found, Grant
 HORIZON_S: Final = 0.08
 """All that the fleet has reserved together lasts so long and twice an answer's way, or two slots of each worker
 where that lasts longer."""
+_LONGEST_HORIZON_S: Final = 1.0
+"""The store takes what is further ahead, and no such two slots of each, for the work of a clock that was set."""
 _LEAST_SLOTS: Final = 2
 """One to wait for, and one for the time that the way to the store takes."""
 _GAP_S: Final = 0.004
@@ -238,7 +240,7 @@ class FleetRate:
 
     @property
     def _horizon_s(self) -> float:
-        return HORIZON_S + 2.0 * self._way_s
+        return min(HORIZON_S + 2.0 * self._way_s, _LONGEST_HORIZON_S)
 
     def _most(self) -> int:
         """Return how many slots to hold at most."""

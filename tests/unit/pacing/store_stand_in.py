@@ -45,7 +45,8 @@ class Store:
             self.resume_s, self._tat = now + ask.cool_down_s, 0.0
         self._accepted += ask.accepted
         self._refused += ask.refused
-        first_s = max(self._tat, self.resume_s, now - 0.002)
+        furthest_s = now + 1.0 + 2 * len(workers) * interval_s
+        first_s = max(min(self._tat, furthest_s), self.resume_s, now - 0.002)
         slots = 0 if self.resume_s > now else ask.slots
         self._tat = first_s + slots * interval_s
         return Grant(
