@@ -138,6 +138,22 @@ async def test_redis_that_is_killed_leaves_each_its_share_and_is_taken_up_again(
     assert most_in_a_second(made) <= per_s + 1
 
 
+@pytest.mark.kills_broker
+async def test_redis_that_forgot_what_workers_hold_is_taken_for_lost(
+    url: str, tenant: str, redis_server: Server
+) -> None:
+    async with pacers(url, tenant, RatePlan(8, adaptive=True), 4) as fleet:
+        made = call_all(fleet)
+        await until("all have told of calls", lambda: len(made) > 12)
+        with redis.Redis(port=redis_server.port) as client:
+            client.flushall()
+        await until("all have come back", lambda: all(len(worker.events) == 2 for worker in fleet))
+        await until("it goes on", lambda: time.monotonic() - made[-1] < 0.2)
+        for worker in fleet:
+            assert worker.events == ["shared_rate_lost", "shared_rate_back"]
+    assert most_in_a_second(made) <= 9
+
+
 async def test_redis_that_is_not_there_at_the_start_leaves_each_its_share(tenant: str) -> None:
     async with pacers("redis://127.0.0.1:1/0", tenant, RatePlan(40, adaptive=True), 2, workers=4) as fleet:
         made = call_all(fleet)

@@ -51,3 +51,17 @@ def test_nor_does_one_in_which_the_store_goes_or_comes_back(
     """Each worker alone is allowed the one more that a share begins with: they do not know of each other."""
     calls = World(per_s, workers, seed, away=(1.0, 1.0 + away_s), wipe=wipe).run(4.0 + away_s)
     assert most_in_a_second([at for at, _ in calls]) <= max(per_s, per_s * 1.01) + workers
+
+
+@settings(max_examples=10)
+@given(per_s=RATES, workers=st.integers(2, 5), seed=st.integers(0, 10**6), at_s=st.floats(3.0, 4.0))
+def test_nor_does_one_in_which_the_store_forgets_and_is_there_all_the_time(
+    per_s: float, workers: int, seed: int, at_s: float
+) -> None:
+    """Each worker is allowed what it may do before it asks again: two of the slots that it holds."""
+    world = World(per_s, workers, seed)
+    calls = world.run(at_s)
+    world.wipe_now()
+    calls += world.run(at_s + 4.0)
+    assert most_in_a_second([at for at, _ in calls]) <= max(per_s + 1, per_s * 1.02) + workers
+    assert sum(at > at_s + 2.0 for at, _ in calls) > per_s

@@ -21,6 +21,8 @@ from worker.sharing import Ask, Found, Grant
 HORIZON_S: Final = 0.08
 """All that the fleet has reserved together lasts so long and twice an answer's way, or two slots of each worker
 where that lasts longer."""
+_LONGEST_HORIZON_S: Final = 1.0
+"""The store takes what is further ahead, and no such two slots of each, for the work of a clock that was set."""
 _LEAST_SLOTS: Final = 2
 """One to wait for, and one for the time that the way to the store takes."""
 _GAP_S: Final = 0.004
@@ -58,6 +60,7 @@ class FleetRate:
         self._found = Found(first_guess_per_s(plan.ceiling_per_s))
         self._in_force_per_s = self._found.rate_per_s
         self._accepted = self._refused = self._expected = 0
+        self._fleet_accepted = 0
         self._resume_at = -math.inf
         self._free_at = -math.inf
         """Its share, when it was alone last, had no slot before this."""
@@ -183,7 +186,15 @@ class FleetRate:
         )
 
     def granted(self, ask: Ask, grant: Grant, now: float) -> float:
-        """Take what was granted; return for how many seconds nobody may call."""
+        """Take what was granted; return for how many seconds nobody may call.
+
+        A store that counted more before has lost its memory, and with it the slots that others hold: it was lost.
+        """
+        forgot = grant.accepted < self._fleet_accepted
+        self._fleet_accepted = grant.accepted
+        if forgot and self._share is None:
+            self.lost(now)
+            return 0.0
         self._way_s = max(now - self._asked_at, self._way_s * _FORGETS)
         was_set = self._clock.see(self._asked_at, now, grant.at_s)
         self._accepted -= ask.accepted
@@ -229,7 +240,7 @@ class FleetRate:
 
     @property
     def _horizon_s(self) -> float:
-        return HORIZON_S + 2.0 * self._way_s
+        return min(HORIZON_S + 2.0 * self._way_s, _LONGEST_HORIZON_S)
 
     def _most(self) -> int:
         """Return how many slots to hold at most."""

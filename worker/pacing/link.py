@@ -77,14 +77,14 @@ class FleetLink:
 
     async def _ask(self) -> None:
         fleet = self._fleet
-        was_alone = fleet.is_alone
+        was_alone, error = fleet.is_alone, "Redis has lost its memory."
         try:
             await self.reach()
-        except BrokerError as error:
+        except BrokerError as lost:
             fleet.lost(self._clock())
-            if not was_alone:
-                share = f"{fleet.rate_per_s:.6g}/s"
-                self._log.warning("shared_rate_lost", error=str(error), rate=share, workers=fleet.workers)
-            return
-        if was_alone:
+            error = str(lost)
+        if fleet.is_alone and not was_alone:
+            share = f"{fleet.rate_per_s:.6g}/s"
+            self._log.warning("shared_rate_lost", error=error, rate=share, workers=fleet.workers)
+        elif was_alone and not fleet.is_alone:
             self._log.info("shared_rate_back", rate=f"{fleet.rate_per_s:.6g}/s")

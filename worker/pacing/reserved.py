@@ -8,11 +8,12 @@ from typing import Final
 
 LATE_S: Final = 0.012
 """How long after its moment a slot may be used: covers the way from the server and the event loop's timers."""
+_DRIFT: Final = 1e-4
+"""Seconds a second by which two clocks may drift apart: ten times what computers' clocks do."""
 _SLEW: Final = 0.002
 """Seconds a second by which slots may move to earlier moments: the rate is exceeded by this share meanwhile."""
 _ANSWERS: Final = 5
 """So many tell enough to begin with: of a process that is being started, many a one comes late."""
-_REMEMBERED: Final = 20
 _SET_S: Final = 0.05
 """Clocks that are further apart than they were thought to be were set. Slots that are told later than this would be
 reserved in vain for as long as it takes to go over slowly."""
@@ -21,22 +22,21 @@ reserved in vain for as long as it takes to go over slowly."""
 class ServerClock:
     """Tells a server's moments on this process's clock.
 
-    What the server says was so at some moment between asking and hearing. The hearing that came soonest of the last
-    ones is believed: clocks drift, and a way becomes longer. One that comes sooner than those before is gone over to
+    What the server says was so at some moment between asking and hearing. The hearing that came soonest is believed,
+    for a little less with each second, as clocks drift. One that comes sooner than those before is gone over to
     slowly, because it moves all slots to earlier moments; late ones do no harm. A clock that was set is noticed.
     """
 
     def __init__(self) -> None:
-        self._ahead_s = math.inf
-        """This process's clock less the server's, as slots are told by it."""
-        self._heard_s: list[float] = []
-        """The same, as the last answers told it."""
+        self._ahead_s = self._known_s = math.inf
+        """This process's clock less the server's: as slots are told by it, and as it is known to be."""
         self._seen_at = 0.0
+        self._answers = 0
 
     @property
     def is_known(self) -> bool:
         """Whether slots may be told by it yet."""
-        return len(self._heard_s) >= _ANSWERS
+        return self._answers >= _ANSWERS
 
     def see(self, sent_at: float, now: float, server_s: float) -> bool:
         """Learn from an answer; return whether a clock was set: what was told by it before is worth nothing.
@@ -49,10 +49,13 @@ class ServerClock:
         passed_s, self._seen_at = now - self._seen_at, now
         least_s, heard_s = sent_at - server_s, now - server_s
         was_set = not least_s - _SET_S <= self._ahead_s <= heard_s + _SET_S
-        believed = [] if was_set else [each for each in self._heard_s[1 - _REMEMBERED :] if each >= least_s]
-        self._heard_s = [*believed, heard_s]
+        self._known_s = min(self._known_s + _DRIFT * passed_s, heard_s)
+        if was_set or self._known_s < least_s:
+            self._known_s = heard_s
+            self._answers = 0
+        self._answers += 1
         slowest_s = self._ahead_s - _SLEW * passed_s if self.is_known else -math.inf
-        self._ahead_s = max(min(self._heard_s), slowest_s)
+        self._ahead_s = max(self._known_s, slowest_s)
         return was_set
 
     def here(self, server_s: float) -> float:

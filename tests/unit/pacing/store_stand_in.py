@@ -8,6 +8,8 @@ import itertools
 import random
 from collections.abc import Callable
 
+from multidict import CIMultiDict
+
 from worker.model import Answer
 from worker.pacing.fleet import FleetRate
 from worker.pacing.governor import Governor
@@ -16,6 +18,7 @@ from worker.sharing import Ask, Found, Grant
 
 EPOCH = 1_800_000_000.0
 TICK_S = 0.001
+_OK = Answer(200, CIMultiDict(), b"")
 
 
 class Store:
@@ -24,7 +27,7 @@ class Store:
     def __init__(self, per_s: float) -> None:
         self._per_s = per_s
         self._tat = self.resume_s = self._expected_until = 0.0
-        self._expected = self._refused = 0
+        self._expected = self._accepted = self._refused = 0
         self._since = 0.0
         self._heard: dict[str, float] = {}
 
@@ -40,8 +43,10 @@ class Store:
         interval_s = total / (self._per_s * present)
         if now + ask.cool_down_s > max(now, self.resume_s):
             self.resume_s, self._tat = now + ask.cool_down_s, 0.0
+        self._accepted += ask.accepted
         self._refused += ask.refused
-        first_s = max(self._tat, self.resume_s, now - 0.002)
+        furthest_s = now + 1.0 + 2 * len(workers) * interval_s
+        first_s = max(min(self._tat, furthest_s), self.resume_s, now - 0.002)
         slots = 0 if self.resume_s > now else ask.slots
         self._tat = first_s + slots * interval_s
         return Grant(
@@ -55,7 +60,7 @@ class Store:
             found=Found(self._per_s),
             told_per_s=None,
             leads=False,
-            accepted=0,
+            accepted=self._accepted,
             refused=self._refused,
             workers=len(workers),
             present=present,
@@ -110,6 +115,10 @@ class World:
         self._numbers = itertools.count()
         self._now = 0.0
 
+    def wipe_now(self) -> None:
+        """Have the store lose its memory while nobody asks."""
+        self._store = Store(self.per_s)
+
     def run(self, until_s: float) -> list[tuple[float, str]]:
         calls: list[tuple[float, str]] = []
         while self._now < until_s:
@@ -127,8 +136,8 @@ class World:
         here = self._now + worker.ahead_s
         while worker.governor.take(here) == 0.0:
             calls.append((self._now, worker.name))
-            if answer := self.answer(self._now, worker.name):
-                worker.governor.learn(answer, here, alone=False)
+            answer = self.answer(self._now, worker.name) or _OK
+            worker.governor.learn(answer, here, alone=False)
         line = worker.governor.demand(here, 10)
         if not worker.is_asking and worker.rate.due_s(here, line) <= 0:
             self._send(worker, worker.rate.ask(here, line))
