@@ -19,7 +19,7 @@ from worker.pacing.schedule import Schedule
 from worker.sharing import Ask, Found, Grant
 
 HORIZON_S: Final = 0.08
-"""All that the fleet has reserved together lasts so long and twice an answer's way, or two slots of each worker
+"""All that the fleet has reserved together lasts so long and an answer's way, or two slots of each worker
 where that lasts longer."""
 _LONGEST_HORIZON_S: Final = 1.0
 """The store takes what is further ahead, and no such two slots of each, for the work of a clock that was set."""
@@ -240,7 +240,7 @@ class FleetRate:
 
     @property
     def _horizon_s(self) -> float:
-        return min(HORIZON_S + 2.0 * self._way_s, _LONGEST_HORIZON_S)
+        return min(HORIZON_S + self._way_s, _LONGEST_HORIZON_S)
 
     def _most(self) -> int:
         """Return how many slots to hold at most."""
