@@ -16,10 +16,11 @@ import structlog
 
 from worker.errors import BrokerError, LedgerError
 from worker.guard import Halt
-from worker.model import FAILURES, Delivery, Finding, Outcome, Result, Row, Unfinished
+from worker.model import Delivery, Finding, Outcome, Result, Row, Unfinished
 from worker.ports import WorkQueue
 from worker.protection import is_protected
 from worker.queueing.cap import HourlyCap
+from worker.queueing.evidence import Evidence
 from worker.queueing.findings import Finder, encode_finding
 from worker.queueing.messages import ParsedRow
 from worker.queueing.patience import Patience, is_set_within
@@ -103,8 +104,7 @@ class Desk:
         """What came and is not taken up yet: fence, cap and dead letters may be slow."""
         self._in_hand: set[tuple[str, int]] = set()
         """Names of rows whose outcomes are not recorded yet."""
-        self._doubted: list[Result] = []
-        self._believed = False
+        self._evidence = Evidence()
         self._reader = Reader(
             queue, terms.finder, terms.key, self._patience, log, keeper, cap, terms.rows_each
         )
@@ -119,7 +119,7 @@ class Desk:
     @property
     def has_success(self) -> bool:
         """Whether a row succeeded."""
-        return self._believed
+        return self._evidence.any_success
 
     @property
     def buried(self) -> int:
@@ -226,13 +226,17 @@ class Desk:
         if reads:
             self._rows_each = max(1, *(len(read.parsed.rows) for read in reads))
         beyond: list[Delivery] = []
+        known: collections.Counter[str] = collections.Counter()
         for read in reads:
             taken = Taken(read.delivery, read.parsed, read.fence)
             rows = self._fresh(read, taken)
             if await self._has_room_for(rows):
+                known[taken.batch] += len(read.parsed.rows) - len(rows)
                 self._take(read, taken, rows)
             else:
                 beyond.append(read.delivery)
+        for batch, count in (+known).items():
+            self._log.info("known_already", batch=batch, rows=count)
         return beyond
 
     async def _has_room_for(self, rows: Sequence[ParsedRow]) -> bool:
@@ -252,8 +256,6 @@ class Desk:
 
     def _take(self, read: Read, taken: Taken, rows: Sequence[ParsedRow]) -> None:
         delivery = read.delivery
-        if known := len(read.parsed.rows) - len(rows):
-            self._log.info("known_already", message=delivery.name, batch=taken.batch, rows=known)
         taken.open = len(rows)
         if taken.fenced:
             taken.names = {(taken.batch, row.index) for row in rows}
@@ -279,41 +281,26 @@ class Desk:
         self._in_hand -= self._taken.pop(message).names
 
     def record(self, result: Result) -> None:
-        """Take `result` for the next group; does not wait.
-
-        Failures before the first success may be the evidence of a wrong worker: they are kept until there is a
-        success, or nothing left to do that could bring one.
-        """
-        if result.verdict.outcome is Outcome.SUCCEEDED:
-            self._believe()
-            self._believed = True
-        elif not self._believed and result.verdict.outcome in FAILURES:
-            self._doubted.append(result)
-            return
-        self._file(result)
+        """Take `result` for the next group; does not wait. It may be kept back, as evidence of a wrong worker."""
+        for each in self._evidence.hear(result):
+            self._file(each)
 
     def take_back(self, halt: Halt) -> bool:
         """Give the rows back that were the evidence of a wrong worker (promise 6); return whether there were any."""
-        doubted, self._doubted = self._doubted, []
-        any_evidence = False
-        for result in doubted:
-            is_evidence = result.verdict.outcome in halt.evidence
-            if is_evidence and halt.evidence_status in (None, result.verdict.status):
-                self.give_back([Unfinished(result.row, result.requests)])
-                any_evidence = True
-            else:
-                self._file(result)
-        return any_evidence
+        shows, rest = self._evidence.show(halt)
+        self.give_back([Unfinished(each.row, each.requests) for each in shows])
+        for each in rest:
+            self._file(each)
+        return bool(shows)
 
     def _believe_if_stuck(self) -> None:
         """Believe the failures if no other row is in hand, and none can be taken: no success could come."""
-        if len(self._doubted) == len(self._places):
+        if len(self._evidence) == len(self._places):
             self._believe()
 
     def _believe(self) -> None:
-        doubted, self._doubted = self._doubted, []
-        for result in doubted:
-            self._file(result)
+        for each in self._evidence.release():
+            self._file(each)
 
     def _file(self, result: Result) -> None:
         taken, index = self._places.pop(result.row.number)
