@@ -8,6 +8,8 @@ from typing import Final
 
 DEFAULT_RUNS: Final = Path("runs")
 DEFAULT_OPERATION: Final = "unverify-email"
+BY_WORKERS: Final = ("--via", "queue")
+"""What a run is resumed with whose rows a queue's workers call."""
 
 
 def typed(verb: str, *words: str, runs_dir: Path = DEFAULT_RUNS) -> str:

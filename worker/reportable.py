@@ -116,3 +116,8 @@ class RunFacts:
     halt_reason: str
     sessions: tuple[SessionFacts, ...]
     selection: Mapping[str, str]
+
+    @property
+    def called_via(self) -> str:
+        """The queue whose workers called in the last session, without its login; empty if it called from here."""
+        return self.sessions[-1].settings.get("via", "") if self.sessions else ""

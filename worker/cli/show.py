@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from worker.errors import OutputError
-from worker.hints import typed_for
+from worker.hints import BY_WORKERS, typed_for
 from worker.ledger import facts, foreseen
 from worker.model import RETRYABLE, Outcome
 from worker.report.advice import lines
@@ -143,7 +143,7 @@ def nothing_to_retry(folder: RunFolder, retake: frozenset[Outcome]) -> None:
 def resume_hint(folder: RunFolder, retake: frozenset[Outcome], *, by_workers: bool) -> None:
     """Say how to go on after an error."""
     only = ("--only", ",".join(sorted(retake))) if retake and retake != RETRYABLE else ()
-    via = ("--via", "queue") if by_workers else ()
+    via = BY_WORKERS if by_workers else ()
     command = typed_for(folder.path, "retry" if retake else "run", *only, *via)
     say(f"Once what is said below is mended, resume with: {command}")
 

@@ -48,8 +48,7 @@ def _refuse_of_workers(runs: Path, name: str) -> None:
     from worker.ledger import RunFolder, facts
 
     folder = RunFolder.open(runs, name)
-    sessions = facts(folder).sessions
-    if via := sessions[-1].settings.get("via") if sessions else None:
+    if via := facts(folder).called_via:
         raise UsageError(
             f"The rows of run {folder.run_id} are called by the workers of {via}, at their own --rate: start them"
             f" with another one. To publish no more rows meanwhile: `{typed_for(folder.path, 'pause')}`."

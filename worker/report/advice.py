@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from worker.hints import DEFAULT_OPERATION, typed, typed_for
+from worker.hints import BY_WORKERS, DEFAULT_OPERATION, typed, typed_for
 from worker.model import RETRYABLE, Outcome, RunState
 from worker.report.summary import every_outcome, reconciliation
 from worker.reportable import COLLECTED, RunFacts
@@ -68,8 +68,7 @@ def _resume(facts: RunFacts, run_dir: Path, pending: int) -> Step:
     if facts.state is RunState.PLANNED:
         return Step(f"Start the run of {pending:,} rows:", typed_for(run_dir, "run"))
     cause = "Remove the cause, then resume" if facts.state is RunState.HALTED else "Resume"
-    by_workers = facts.sessions and facts.sessions[-1].settings.get("via")
-    words = ("--via", "queue") if by_workers else ()
+    words = BY_WORKERS if facts.called_via else ()
     return Step(f"{cause} the {pending:,} pending rows:", typed_for(run_dir, "run", *words))
 
 
