@@ -22,6 +22,7 @@ _BEHIND_S: Final = 0.05
 
 _Counts = collections.defaultdict[str, collections.Counter[Outcome]]
 """Rows by message and outcome."""
+_NOTHING: Final[collections.Counter[Outcome]] = collections.Counter()
 
 
 class Keeper(Protocol):
@@ -160,7 +161,7 @@ class Settler:
         try:
             stale = await self._patience.persist(lambda: self._queue.settle(settlements))
         except BrokerError as error:
-            rows = _sum_of(counts.values()).total()
+            rows = sum(counts.values(), _NOTHING).total()
             self.unrecorded += rows
             self._log.error("not_recorded", rows=rows, messages=len(changed), error=str(error))
         else:
@@ -179,9 +180,9 @@ class Settler:
             for taken in changed
             if taken.delivery.name in stale and (self._keeper is None or taken.heading.reply_to)
         ]
-        if rows := _sum_of(counts.pop(name, collections.Counter()) for name in lost).total():
+        if rows := sum((counts.pop(name, _NOTHING) for name in lost), _NOTHING).total():
             self._log.warning("went_to_another", rows=rows, messages=len(lost))
-        self._on_record(_sum_of(counts.values()))
+        self._on_record(sum(counts.values(), _NOTHING))
 
     async def give_back(self, deliveries: Sequence[Delivery]) -> None:
         """Let others have messages of which nothing is in the calls."""
@@ -195,13 +196,6 @@ class Settler:
 
 def _no_counts() -> _Counts:
     return collections.defaultdict(collections.Counter)
-
-
-def _sum_of(counts: Iterable[collections.Counter[Outcome]]) -> collections.Counter[Outcome]:
-    total: collections.Counter[Outcome] = collections.Counter()
-    for each in counts:
-        total.update(each)
-    return total
 
 
 async def _keep(keeper: Keeper, settlements: Sequence[Settlement]) -> list[Settlement]:
