@@ -172,14 +172,17 @@ async def test_evidence_of_a_wrong_worker_is_not_recorded(queue_of: OpenQueue) -
         assert {"u-0", "u-2"} <= {row.user_id for row in await all_rows(desk)}
 
 
-async def test_failures_that_fill_the_desk_are_recorded_and_more_is_taken(queue_of: OpenQueue) -> None:
+@pytest.mark.parametrize(("count", "most_rows"), [(6, 4), (5, 2)])
+async def test_failures_that_fill_the_desk_are_recorded_and_more_is_taken(
+    queue_of: OpenQueue, count: int, most_rows: int
+) -> None:
     queue = queue_of("worker")
-    await queue.publish([message(number, batch_id="b") for number in range(6)])
-    async with asyncio.timeout(20), desk_on(queue, most_rows=4) as desk:
-        while rows := await desk.claim(6):
+    await queue.publish([message(number, batch_id="b") for number in range(count)])
+    async with asyncio.timeout(20), desk_on(queue, most_rows=most_rows) as desk:
+        while rows := await desk.claim(10):
             for row in rows:
                 desk.record(result(row, Outcome.REFUSED, 400))
-    assert await found(queue) == [("b", index, "refused") for index in range(6)]
+    assert await found(queue) == [("b", index, "refused") for index in range(count)]
 
 
 async def test_a_failure_after_a_success_is_recorded_at_once(queue_of: OpenQueue) -> None:
@@ -191,16 +194,6 @@ async def test_a_failure_after_a_success_is_recorded_at_once(queue_of: OpenQueue
         desk.record(result(second))
         await desk.flush()
         assert await found(queue) == [("b", 0, "not_found"), ("b", 1, "succeeded")]
-
-
-async def test_failures_that_leave_no_room_for_a_success_are_recorded(queue_of: OpenQueue) -> None:
-    queue = queue_of("worker")
-    await queue.publish([message(index, batch_id="b") for index in range(5)])
-    async with asyncio.timeout(30), desk_on(queue, most_rows=2) as desk:
-        while claimed := await desk.claim(10):
-            for row in claimed:
-                desk.record(result(row, Outcome.REFUSED, 409))
-    assert await found(queue) == [("b", index, "refused") for index in range(5)]
 
 
 class Hour:

@@ -46,6 +46,14 @@ def only_run(fleet: Fleet) -> str:
     return folder.name
 
 
+def leave_to_the_workers(fleet: Fleet, *, messages: int) -> None:
+    """Begin to run the file, and interrupt that once so many messages are in the queue."""
+    coordinator = fleet.via()
+    fleet.wait_for_messages(messages)
+    coordinator.send_signal(signal.SIGINT)
+    assert ended(coordinator)[0] == 130
+
+
 def test_it_ends_with_the_report_of_a_local_run(fleet: Fleet) -> None:
     fleet.file(ROWS, "--bad", "5", "--duplicates", "6", "--vanished", "7")
     fleet.work()
@@ -150,10 +158,7 @@ def test_rows_that_the_broker_forgot_are_published_again(fleet: Fleet, redis_ser
 
 def test_rows_with_the_workers_are_not_called_from_here(fleet: Fleet) -> None:
     fleet.file()
-    coordinator = fleet.via()
-    fleet.wait_for_messages(10)
-    coordinator.send_signal(signal.SIGINT)
-    assert ended(coordinator)[0] == 130
+    leave_to_the_workers(fleet, messages=10)
     run = only_run(fleet)
     code, _, err = fleet.call("run", run, "--yes", "--json")
     assert code == 2
@@ -200,10 +205,7 @@ def test_who_came_onto_the_list_meanwhile_is_not_published_again(
 
 def test_rows_are_recalled_to_another_queue(fleet: Fleet) -> None:
     fleet.file(30)
-    coordinator = fleet.via()
-    fleet.wait_for_messages(5)
-    coordinator.send_signal(signal.SIGINT)
-    assert ended(coordinator)[0] == 130
+    leave_to_the_workers(fleet, messages=5)
     fleet.url = fleet.env["BULK_UNVERIFY_QUEUE"] = fleet.url.replace("fleet-", "other-")
     fleet.work()
     code, summary, err = ended(fleet.via("--recall"))
@@ -269,10 +271,7 @@ def test_flags_of_the_workers_are_refused(fleet: Fleet) -> None:
 
 def test_the_same_queue_in_another_database_is_another_queue(fleet: Fleet) -> None:
     fleet.file(30)
-    coordinator = fleet.via()
-    fleet.wait_for_messages(5)
-    coordinator.send_signal(signal.SIGINT)
-    assert ended(coordinator)[0] == 130
+    leave_to_the_workers(fleet, messages=5)
     elsewhere = fleet.url.replace("/0?", "/1?")
     code, _, err = fleet.call("run", only_run(fleet), "--via", elsewhere, "--yes")
     assert (code, "are with the workers of" in err) == (2, True)
