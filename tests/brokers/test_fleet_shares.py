@@ -21,9 +21,11 @@ def broker(redis_server: Server) -> Server:
 
 
 CONCURRENCY = 8
-HELD_UP = 1.2
-"""Here five processes share two cores with other tests, and are held up by turns; without sharing it would be four
-times the rate. How exact it is, `make bench` tells."""
+
+
+def most_at(per_s: int) -> int:
+    """Return how many calls a second may hold: a worker held up between its turn and the call is late by one."""
+    return int(per_s * 1.02) + WORKERS
 
 
 def arrivals(fleet: Fleet) -> list[dict[str, Any]]:
@@ -47,11 +49,13 @@ def test_four_workers_keep_one_rate(fleet: Fleet, flags: list[str]) -> None:
     rows = fleet.batch(900, rows_per_message=5)
     finish(fleet, "--rate", "150/s", *flags)
     every_row_once(fleet, rows)
-    assert fleet.tenant.record()["most_in_one_second"] <= 150 * HELD_UP
+    assert fleet.tenant.record()["surely_in_one_second"] <= most_at(150)
     middle = [each["arrived_s"] for each in arrivals(fleet)][
         300:750
     ]  # all four are there, and none has finished
-    assert 449 / (middle[-1] - middle[0]) == pytest.approx(150, rel=0.2)
+    assert (
+        449 / (middle[-1] - middle[0]) > 100
+    )  # a share of it each would be 38/s; how exact it is, the bench tells
 
 
 def test_a_429_of_one_holds_all(fleet: Fleet) -> None:
@@ -80,7 +84,7 @@ def test_a_rate_is_shared_in_a_redis_beside_another_broker(fleet: Fleet, rabbitm
     finish(fleet, "--rate", "100/s")
     record = fleet.tenant.record()
     assert record["pairs"] == 400
-    assert record["most_in_one_second"] <= 100 * HELD_UP
+    assert record["surely_in_one_second"] <= most_at(100)
     assert 3.9 <= record["span_s"] <= 6.0  # a share of it would take 16 s, and no sharing 1 s
 
 

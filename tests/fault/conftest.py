@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,6 +70,12 @@ class Tenant:
         with urllib.request.urlopen(f"{self.url}/_sandbox/record") as answer:
             told: dict[str, Any] = json.load(answer)
         return told
+
+    def hold_up(self, for_s: float) -> None:
+        """Let it see nothing for a while; what comes meanwhile waits in its sockets."""
+        self._process.send_signal(signal.SIGSTOP)
+        time.sleep(for_s)
+        self._process.send_signal(signal.SIGCONT)
 
     def _post(self, what: str, body: dict[str, object]) -> None:
         request = urllib.request.Request(

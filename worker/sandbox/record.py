@@ -43,11 +43,18 @@ class Entry(NamedTuple):
     acted: bool
 
 
-def most_in_window(times_s: Sequence[float], window_s: float = 1.0) -> int:
-    """Return the most of the ascending `times_s` that lie in any half-open window of `window_s`."""
+def most_in_window(
+    times_s: Sequence[float], window_s: float = 1.0, *, since_s: Sequence[float] | None = None
+) -> int:
+    """Return the most of the ascending `times_s` that lie in any half-open window of `window_s`.
+
+    With `since_s`, ascending too, each was at some moment from there to its time: the most that lie in a window
+    whenever they were.
+    """
+    starts_s = times_s if since_s is None else since_s
     most = first = 0
     for last, time_s in enumerate(times_s):
-        while time_s - times_s[first] >= window_s:
+        while first <= last and time_s - starts_s[first] >= window_s:
             first += 1
         most = max(most, last - first + 1)
     return most
@@ -92,7 +99,7 @@ def _slot(person: Person, identifier_id: str) -> int | None:
 
 
 class Record:
-    """Every request in order of arrival, about 25 bytes each. Holds no key and no body.
+    """Every request in order of arrival, about 35 bytes each. Holds no key and no body.
 
     Attributes:
         keys: How many requests came with a key that was `right`, `wrong` or `missing`.
@@ -101,6 +108,7 @@ class Record:
 
     def __init__(self, people: People) -> None:
         self._names = PairNames(people)
+        self._since_s = array("d")
         self._arrived_s = array("d")
         self._pairs = array("Q")
         self._statuses = array("H")
@@ -115,12 +123,26 @@ class Record:
         return len(self._statuses)
 
     def arrived(
-        self, now_s: float, method: str, action: Action, person: Person | None, pair: tuple[str, str]
+        self,
+        times_s: tuple[float, float],
+        method: str,
+        action: Action,
+        person: Person | None,
+        pair: tuple[str, str],
     ) -> int:
-        """Add a request, dropped until `answered` says otherwise; return its number from 0."""
+        """Add a request, dropped until `answered` says otherwise; return its number from 0.
+
+        Args:
+            times_s: Before what moment it did not come, and when it was seen; the same unless that was held up.
+            method: HTTP method.
+            action: What it asks for.
+            person: Whom it concerns.
+            pair: The ids that it names.
+        """
         if method not in self._method_names:
             self._method_names.append(method)
-        self._arrived_s.append(now_s)
+        self._since_s.append(times_s[0])
+        self._arrived_s.append(times_s[1])
         self._pairs.append(self._names.number(person, *pair))
         self._statuses.append(DROPPED)
         self._actions.append(_ACTIONS.index(action))
@@ -162,8 +184,12 @@ class Record:
         return {self._names.pair(number): n for number, n in done.items()}
 
     def most_in_one_second(self) -> int:
-        """Return the most requests that arrived in any one second."""
+        """Return the most requests that were seen in any one second."""
         return most_in_window(self._arrived_s)
+
+    def surely_in_one_second(self) -> int:
+        """Return the most that were sent in any one second whenever they came while the sandbox was held up."""
+        return most_in_window(self._arrived_s, since_s=self._since_s)
 
     def answered_between(self, from_s: float, to_s: float) -> tuple[int, int]:
         """Return (2xx, 429) of requests that arrived in [from_s, to_s) seconds after the first."""
@@ -191,6 +217,7 @@ class Record:
             "pairs": len(pairs),
             "most_per_pair": max(pairs.values(), default=0),
             "most_in_one_second": self.most_in_one_second(),
+            "surely_in_one_second": self.surely_in_one_second(),
             "span_s": self._arrived_s[-1] - self._arrived_s[0] if len(self) else 0.0,
             "accepted": accepted,
             "throttled": throttled,

@@ -19,6 +19,7 @@ from worker.sandbox.control import PREFIX, control
 from worker.sandbox.door import Door
 from worker.sandbox.options import Kind, SandboxOptions, Trouble
 from worker.sandbox.people import People
+from worker.sandbox.pulse import Pulse
 from worker.sandbox.record import Record
 from worker.sandbox.replies import Reply
 from worker.sandbox.routes import find_route
@@ -55,6 +56,7 @@ class Sandbox:
         self._epoch = epoch
         self._people = People(options.seed, options.users)
         self._tls = _tls_context(options)
+        self._pulse = Pulse(clock)
         self._port = options.port
         self._elsewhere_port = 0
         self._begin_anew(options.trouble)
@@ -69,11 +71,13 @@ class Sandbox:
         self._back_door = Door(web.Server(self._handle_elsewhere, access_log=None), self._host, 0)
         self._elsewhere_port = await self._back_door.open()
         self.set_trouble(self._trouble)
+        self._beating = asyncio.create_task(self._pulse.keep())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._beating.cancel()
         await self._door.close()
         await self._back_door.close()
 
@@ -143,12 +147,12 @@ class Sandbox:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.raw_path.startswith(PREFIX):
             return await control(self, request)
-        now_s = self._clock()
+        since_s, now_s = self._pulse.look()
         record, script, stage = self._record, self._script, self._stage
         route = find_route(request.method, request.raw_path)
         person = self._people.find(route.user_id) if route.user_id else None
         pair = (route.user_id, route.identifier_id)
-        number = record.arrived(now_s, request.method, route.action, person, pair)
+        number = record.arrived((since_s, now_s), request.method, route.action, person, pair)
         key = request.headers.get("X-API-KEY")
         record.keys["missing" if key is None else "right" if key == self.api_key else "wrong"] += 1
         epoch_s = self._epoch()

@@ -35,6 +35,24 @@ def test_a_window_ends_before_its_last_instant() -> None:
     assert most_in_window([]) == 0
 
 
+def test_what_came_at_a_moment_that_is_not_known_is_counted_where_it_must_have_been() -> None:
+    seen, since = [0.0, 0.5, 0.9, 0.9, 1.2, 1.8], [0.0, 0.5, 0.6, 0.6, 1.2, 1.8]
+    assert most_in_window(seen) == most_in_window(seen, since_s=since) == 4  # from 0.5 to 1.2
+    assert (
+        most_in_window(seen, since_s=[-0.5, -0.5, -0.2, 0.3, 1.2, 1.8]) == 2
+    )  # not those three and the fourth
+    assert most_in_window([2.0, 2.0, 2.0], since_s=[1.0, 1.0, 1.0]) == 0  # nothing that is sure
+
+
+@given(
+    times_s=st.lists(st.floats(0, 10), max_size=30).map(sorted), late_s=st.lists(st.floats(0, 3), min_size=30)
+)
+def test_however_late_it_was_seen_no_window_held_fewer(times_s: list[float], late_s: list[float]) -> None:
+    seen = list(itertools.accumulate(map(float.__add__, times_s, late_s), max))
+    since = list(itertools.accumulate(map(float.__sub__, times_s, late_s), max))
+    assert most_in_window(seen, since_s=since) <= most_in_window(times_s)
+
+
 def _filled() -> Record:
     record, person = Record(_PEOPLE), _PEOPLE.person(4)
     arrivals = (
@@ -46,7 +64,7 @@ def _filled() -> Record:
         (30.0, "POST", Action.UNVERIFY_EMAIL, None, ("a stranger", "mail"), 429),
     )
     for now_s, method, action, whom, pair, status in arrivals:
-        number = record.arrived(now_s, method, action, whom, pair)
+        number = record.arrived((now_s, now_s), method, action, whom, pair)
         if status:
             record.answered(number, status)
     record.acted(0)
@@ -100,5 +118,5 @@ def test_every_contact_has_its_own_number() -> None:
     person = next(p for p in map(_PEOPLE.person, itertools.count()) if p.phone_id and len(p.email_ids) == 2)
     names = [*person.email_ids, person.phone_id, ""]
     for name in names:
-        record.arrived(0.0, "POST", Action.UNVERIFY_EMAIL, person, (person.user_id, name))
+        record.arrived((0.0, 0.0), "POST", Action.UNVERIFY_EMAIL, person, (person.user_id, name))
     assert [entry.identifier_id for entry in record.entries()] == names
