@@ -27,7 +27,8 @@ from worker.model import InputRow, Outcome
 
 _DRAFT: Final = ".planning-"
 _FIRST_INVALID: Final = 5
-_CACHE_KIB: Final = 16_384
+_CACHE_KIB: Final = 8_192
+"""Of pages; and what is sorted takes as much once more before it goes to files."""
 _BATCH: Final = 4096
 
 _GOOD: Final = "rows (row, line, user_id, identifier_id, cells)"
