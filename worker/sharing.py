@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
+
+ABSENT_S: Final = 3.0
+"""The store keeps the share of a worker free, for it alone, that was not heard of for so long."""
 
 
 class Found(msgspec.Struct, frozen=True, gc=False):

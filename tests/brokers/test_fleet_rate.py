@@ -7,11 +7,13 @@ import contextlib
 import itertools
 import time
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 import pytest
 import redis
 from brokers.pacers import Paced, most_in_a_second, pacers
 from brokers.servers import Server
+from integration.loopback import cabled
 from multidict import CIMultiDict
 
 from worker.brokers import QueueAddress
@@ -20,6 +22,7 @@ from worker.compose.sharing import Sharing, keep_together
 from worker.errors import BrokerError
 from worker.model import Answer
 from worker.pacing import RatePlan, parse_rate
+from worker.sharing import ABSENT_S
 
 _tenants = itertools.count()
 AUTO = parse_rate("auto")
@@ -119,9 +122,9 @@ async def test_redis_that_is_killed_leaves_each_its_share_and_is_taken_up_again(
         redis_server.kill()
         try:
             await until("all are alone", lambda: all(worker.rate.is_alone for worker in fleet))
-            alone_at = time.monotonic()
-            await asyncio.sleep(2.2)
-            shares = [at for at in made if alone_at + 0.2 < at < alone_at + 2.2]
+            began_at = time.monotonic() + ABSENT_S + 0.2
+            await asyncio.sleep(ABSENT_S + 2.2)
+            shares = [at for at in made if began_at < at < began_at + 2.0]
             assert len(shares) == pytest.approx(2 * per_s * count / 4, abs=5)
             assert (
                 fleet[0].pacer.status().why == "this worker's share, as the fleet's rate cannot be shared now"
@@ -136,6 +139,35 @@ async def test_redis_that_is_killed_leaves_each_its_share_and_is_taken_up_again(
         for worker in fleet:
             assert worker.events == ["shared_rate_lost", "shared_rate_back"]
     assert most_in_a_second(made) <= per_s + 1
+
+
+async def test_who_alone_loses_redis_takes_its_share_when_the_others_do_without_it(
+    url: str, tenant: str
+) -> None:
+    per_s, address = 40, urlsplit(url)
+    assert address.port
+    async with (
+        cabled(address.port) as (near_port, cable),
+        Paced(
+            url.replace(str(address.port), str(near_port)),
+            tenant,
+            "cut off",
+            RatePlan(per_s, adaptive=True),
+            4,
+        ) as cut,
+        pacers(url, tenant, RatePlan(per_s, adaptive=True), 3, workers=4) as others,
+    ):
+        made, alone = call_all(others), call_all([cut])
+        await asyncio.sleep(1.5)
+        cable.pull()
+        await until("it is alone", lambda: cut.rate.is_alone)
+        await asyncio.sleep(5.0)
+        assert len(alone) > 1.5 * per_s / 4  # a share of the second and a half before, and of that after
+        cable.put_in()
+        await until("it is back", lambda: not cut.rate.is_alone)
+        await asyncio.sleep(1.5)
+    assert cut.events == ["shared_rate_lost", "shared_rate_back"]
+    assert most_in_a_second(made + alone) <= per_s + 2  # the others keep their part plus one, and so does it
 
 
 @pytest.mark.kills_broker
@@ -158,7 +190,7 @@ async def test_redis_that_is_not_there_at_the_start_leaves_each_its_share(tenant
     async with pacers("redis://127.0.0.1:1/0", tenant, RatePlan(40, adaptive=True), 2, workers=4) as fleet:
         made = call_all(fleet)
         await until("both are alone", lambda: all(worker.rate.is_alone for worker in fleet))
-        await asyncio.sleep(2.0)
+        await asyncio.sleep(ABSENT_S + 2.0)
         assert [worker.pacer.status().rate_per_s for worker in fleet] == [10.0, 10.0]
     assert 30 <= len(made) <= 42
 
@@ -183,6 +215,6 @@ async def test_a_redis_that_answers_and_cannot_keep_the_rate_is_none_to_begin_wi
 async def test_to_find_out_by_itself_a_worker_alone_begins_low_and_stays_there(tenant: str) -> None:
     async with pacers("redis://127.0.0.1:1/0", tenant, AUTO, 1, workers=2) as [worker]:
         made = call_all([worker])
-        await asyncio.sleep(2.0)
+        await asyncio.sleep(ABSENT_S + 2.0)
         assert worker.pacer.status().rate_per_s == 5.0
     assert 6 <= len(made) <= 11

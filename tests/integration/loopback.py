@@ -66,6 +66,38 @@ async def slowing(port: int, each_s: float) -> AsyncIterator[tuple[int, list[flo
         yield slow_port, came
 
 
+class Cable:
+    """What can be pulled out, and put in again."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self._is_out = False
+        self._ends: list[asyncio.StreamWriter] = []
+
+    def pull(self) -> None:
+        """Break all connections, and let no other one through."""
+        self._is_out = True
+        for end in self._ends:
+            end.transport.abort()
+
+    def put_in(self) -> None:
+        self._is_out = False
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self._is_out:
+            there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self.port)
+            self._ends += [writer, there_writer]
+            await asyncio.gather(_pump(reader, there_writer), _pump(there_reader, writer))
+
+
+@contextlib.asynccontextmanager
+async def cabled(port: int) -> AsyncIterator[tuple[int, Cable]]:
+    """Pass on to `port` while the cable is in."""
+    cable = Cable(port)
+    async with listening(cable.serve) as near_port:
+        yield near_port, cable
+
+
 @contextlib.asynccontextmanager
 async def tunnelling(port: int, status: bytes) -> AsyncIterator[tuple[int, list[bytes]]]:
     """A proxy that tunnels every CONNECT to `port`, or refuses it with `status`."""

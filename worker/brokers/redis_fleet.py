@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from worker.brokers import redis_fleet_scripts
 from worker.brokers.address import QueueAddress
 from worker.brokers.redis_client import broker_error, redis_client
-from worker.sharing import Ask, Found, Grant
+from worker.sharing import ABSENT_S, Ask, Found, Grant
 
 _TIMEOUT_S: Final = 1.0
 """Short, because calls wait for it; a worker that was not answered by then keeps to its share."""
@@ -57,6 +57,7 @@ class RedisFleetStore:
             ask.found.rate_per_s,
             _NO_CLIMB if ask.found.climb is None else ask.found.climb,
             ask.expected,
+            ABSENT_S * _US,
         ]
         try:
             return _grant(await self._reserve(keys=self._keys, args=words))

@@ -7,13 +7,13 @@ from typing import Final
 RESERVE: Final = """
 -- Gives out slots of one rate: a virtual schedule (GCRA of burst 1) that hands the next slots to whoever asks.
 -- KEYS: state; workers by when they were last heard of; workers by ceiling.
--- ARGV: worker, ceiling, slots, accepted, refused, cool-down, told, willing, rate, climb, expected.
-local FORGET, PRESENT, GATHER, LEASE = 30e6, 3e6, 5e6, 3e6
+-- ARGV: worker, ceiling, slots, accepted, refused, cool-down, told, willing, rate, climb, expected, absent.
+local FORGET, GATHER, LEASE = 30e6, 5e6, 3e6
 local LONGEST, CATCH_UP, EXPIRE = 300e6, 2e3, 600
 local clock = redis.call('TIME')
 local now = clock[1] * 1e6 + clock[2]
 local arg = {}
-for i = 2, 11 do arg[i] = tonumber(ARGV[i]) end
+for i = 2, 12 do arg[i] = tonumber(ARGV[i]) end
 local state = redis.call('HMGET', KEYS[1], 'tat', 'resume', 'rate', 'climb', 'leader', 'leads_until',
                          'expected', 'expected_until', 'since')
 local function known(i) return tonumber(state[i] or 0) end
@@ -37,7 +37,7 @@ if arg[11] > 0 then
   if since == 0 then since = now end
   redis.call('HSET', KEYS[1], 'expected', expected, 'expected_until', now + GATHER, 'since', since)
 end
-local present = redis.call('ZCOUNT', KEYS[2], math.max(now - PRESENT, since), '+inf')
+local present = redis.call('ZCOUNT', KEYS[2], math.max(now - arg[12], since), '+inf')
 
 -- The rate. One worker leads: what it knows of the limit holds; a new one goes on from there.
 local rate, climb = known(3), state[4] or '-1'

@@ -16,7 +16,7 @@ from worker.pacing.leading import Lead
 from worker.pacing.plan import RatePlan
 from worker.pacing.reserved import ReservedSlots, ServerClock
 from worker.pacing.schedule import Schedule
-from worker.sharing import Ask, Found, Grant
+from worker.sharing import ABSENT_S, Ask, Found, Grant
 
 HORIZON_S: Final = 0.08
 """All that the fleet has reserved together lasts so long and an answer's way, or two slots of each worker
@@ -77,7 +77,7 @@ class FleetRate:
     def take(self, now: float) -> float:
         """Take a slot if one is due and return 0, else return the seconds until one is; inf if none is reserved."""
         if self._share is not None:
-            return self._share.schedule.take(now)
+            return self._share.take(now)
         wait_s = self._slots.next_in(now) or self._own.take(now)
         if wait_s == 0.0:
             self._slots.use()
@@ -204,7 +204,7 @@ class FleetRate:
         self._counted, self._present = grant.workers, grant.present
         self._in_force_per_s = grant.rate_per_s
         if self._share is not None:
-            self._free_at = self._share.schedule.next_at
+            self._free_at = self._share.free_at
             self._share = None
         resume_at = self._clock.here(grant.resume_s)
         self._resume_at = max(self._resume_at, resume_at)
@@ -218,7 +218,7 @@ class FleetRate:
     def lost(self, now: float) -> None:
         """Keep to a share from now on: what was asked for was not answered.
 
-        Others may hold slots for a while yet: it begins only when these are over.
+        It begins only when the others reckon with that, and when the slots that they hold are over.
         """
         if self._share is not None:
             return
@@ -262,4 +262,18 @@ class _Share:
 
     def __init__(self, rate_per_s: float, now: float, horizon_s: float) -> None:
         self.adaptive = AdaptiveRate(rate_per_s, now)
-        self.schedule = Schedule(rate_per_s, last_at=now + max(horizon_s, 1.0 / rate_per_s))
+        over_s = max(horizon_s, 1.0 / rate_per_s)
+        self.schedule = Schedule(rate_per_s, last_at=now + max(over_s, ABSENT_S))
+        self._over_at = now + over_s + 1.0 / rate_per_s
+        self._is_used = False
+
+    def take(self, now: float) -> float:
+        """Take a slot if one is due and return 0, else return the seconds until one is."""
+        wait_s = self.schedule.take(now)
+        self._is_used |= wait_s == 0.0
+        return wait_s
+
+    @property
+    def free_at(self) -> float:
+        """When a worker that hears the others again may take a slot of theirs."""
+        return self.schedule.next_at if self._is_used else self._over_at

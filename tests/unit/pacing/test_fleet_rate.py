@@ -10,11 +10,11 @@ from multidict import CIMultiDict
 from unit.pacing.store_stand_in import Store, World
 
 from worker.model import Answer
-from worker.pacing.fleet import HORIZON_S, FleetRate
+from worker.pacing.fleet import FleetRate
 from worker.pacing.leading import Lead
 from worker.pacing.plan import RatePlan
 from worker.pacing.reserved import LATE_S, ReservedSlots, ServerClock
-from worker.sharing import Found, Grant
+from worker.sharing import ABSENT_S, Found, Grant
 
 FIXED = RatePlan(100.0, adaptive=True)
 
@@ -187,12 +187,12 @@ def test_who_hears_of_a_cool_down_when_it_is_over_gives_up_what_it_held_before()
     assert second.take(11.0) == pytest.approx(3.4, abs=0.01)  # after those of the first one
 
 
-def test_who_hears_nothing_keeps_to_its_share_once_the_others_slots_are_over() -> None:
+def test_who_hears_nothing_keeps_to_its_share_once_the_others_do_without_it() -> None:
     fleet, store = rate(workers=4), Store(100.0)
     share_in(store, fleet, 10.0, workers=3)
     fleet.lost(10.0)
     assert fleet.rate_per_s == 25.0
-    assert fleet.take(10.0) == pytest.approx(HORIZON_S + 1 / 25)
+    assert fleet.take(10.0) == pytest.approx(ABSENT_S + 1 / 25)
     assert fleet.ask(10.5, 10).slots == 0
     assert fleet.due_s(10.5, 10) == 1.0  # it asked a moment ago, when it was alone for long
 
@@ -209,13 +209,22 @@ def test_who_comes_back_has_no_slot_before_the_one_that_its_share_would_have() -
     fleet, store = rate(workers=4), Store(100.0)
     share_in(store, fleet, 10.0)
     fleet.lost(10.0)
-    assert fleet.take(10.5) == 0.0
-    assert share_in(store, fleet, 10.5).slots == 0
-    assert fleet.due_s(10.53, 10) == 0.0
-    ask = fleet.ask(10.53, 10)
+    assert fleet.take(13.5) == 0.0
+    assert share_in(store, fleet, 13.5).slots == 0
+    assert fleet.due_s(13.53, 10) == 0.0
+    ask = fleet.ask(13.53, 10)
     assert (ask.slots, ask.expected) == (0, 0)
-    assert fleet.due_s(10.54, 10) == 0.0
-    assert fleet.ask(10.54, 10).slots == 8
+    assert fleet.due_s(13.54, 10) == 0.0
+    assert fleet.ask(13.54, 10).slots == 8
+
+
+def test_who_comes_back_before_its_share_began_waits_for_the_slots_that_it_gave_up_alone() -> None:
+    fleet, store = rate(workers=4), Store(100.0)
+    share_in(store, fleet, 10.0)
+    fleet.lost(10.0)
+    share_in(store, fleet, 10.03)
+    assert fleet.ask(10.11, 10).slots == 0
+    assert fleet.ask(10.13, 10).slots == 8  # and not when its share would have begun
 
 
 def test_the_slots_of_the_others_do_not_wait_for_one_that_comes_back() -> None:
