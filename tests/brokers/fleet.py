@@ -149,6 +149,12 @@ class Fleet:
             assert time.monotonic() < deadline, f"the workers made {made} calls and no more"
             time.sleep(0.05)
 
+    def wait_for_refusal(self) -> None:
+        deadline = time.monotonic() + 60
+        while not self.tenant.record()["throttled"]:
+            assert time.monotonic() < deadline, "the limit was never met"
+            time.sleep(0.05)
+
     async def ask(self, what: Callable[[WorkQueue], Awaitable[T]]) -> T:
         queue = open_queue(QueueAddress.parse(self.url), "test")
         try:

@@ -42,12 +42,14 @@ def most_again(server: Server) -> float:
 @pytest.mark.kills_broker
 def test_every_row_has_one_outcome_and_the_rate_is_kept(fleet: Fleet, broker: Server) -> None:
     rate = broker.fleet_rate
-    limit = {"requests": rate * 5 // 6, "burst": 50}
-    fleet.tenant.trouble(limits=[limit], server_error=0.01)
+    # The slowest machine meets it at first; then it is one for those that can keep the whole rate.
+    fleet.tenant.trouble(limits=[{"requests": rate // 4, "burst": 50}], server_error=0.01)
     rows = fleet.batch(ROWS, rows_per_message=MESSAGE)
     flags = ["--workers", "4", "--rate", f"{rate}/s", "--concurrency", str(CONCURRENCY)]
     flags += ["--lease", f"{max(3.0, broker.worker_lease_s)}s", "--until-empty"]
     workers = [fleet.work(*flags) for _ in range(4)]
+    fleet.wait_for_refusal()
+    fleet.tenant.change(limits=[{"requests": rate * 5 // 6, "burst": 50}], server_error=0.01)
     chance = random.Random(20_000)
     for part in (0.2, 0.4):
         fleet.wait_for_calls(int(ROWS * part))
@@ -59,15 +61,13 @@ def test_every_row_has_one_outcome_and_the_rate_is_kept(fleet: Fleet, broker: Se
     broker.kill()
     time.sleep(0.5)  # it is away for this long
     broker.start()
-    for worker in workers:
-        _, err = worker.communicate(timeout=90)
-        assert worker.returncode == 0, err
-        assert "broker_back" in err or broker.is_tried_twice
+    said = [worker.communicate(timeout=90)[1] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0] * 4, said
+    # A worker that had nothing to say to it for half a second has missed nothing.
+    assert broker.is_tried_twice or any("broker_back" in err for err in said)
     every_row_once(fleet, rows)
     record = fleet.tenant.record()
-    assert record["surely_in_one_second"] <= max(
-        rate * 1.02, rate + 4
-    )  # each worker keeps its share plus one
-    assert record["throttled"] > 0, "the limit was never met"
+    # Each worker keeps its share plus one.
+    assert record["surely_in_one_second"] <= max(rate * 1.02, rate + 4)
     again = record["acted"] - ROWS
     assert 0 <= again <= most_again(broker), "more was done again than the victims had"

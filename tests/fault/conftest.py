@@ -64,6 +64,10 @@ class Tenant:
 
     def trouble(self, **trouble: object) -> None:
         self._post("reset", {})
+        self.change(**trouble)
+
+    def change(self, **trouble: object) -> None:
+        """Make other trouble from now on; the record goes on."""
         self._post("trouble", trouble)
 
     def record(self) -> dict[str, Any]:

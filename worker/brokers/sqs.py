@@ -174,19 +174,24 @@ class SqsQueue:
             self._url = found["QueueUrl"]
 
     async def _take(self, limit: int, wait_s: int) -> list[Delivery]:
-        now = self._leases.now()
-        answer = await self._ask(
-            lambda client: client.receive_message(
+        asked_at = 0.0
+
+        async def receive(client: SQSClient) -> Any:
+            nonlocal asked_at
+            asked_at = (
+                self._leases.now()
+            )  # not before: the first request has to make its client, for a second
+            return await client.receive_message(
                 QueueUrl=self._url,
                 MaxNumberOfMessages=limit,
                 VisibilityTimeout=self._whole_s,
                 WaitTimeSeconds=wait_s,
                 MessageAttributeNames=["All"],
                 MessageSystemAttributeNames=["ApproximateReceiveCount"],
-            ),
-            wait_s,
-        )
-        return [self._delivery(message, now) for message in answer.get("Messages", ())]
+            )
+
+        answer = await self._ask(receive, wait_s)
+        return [self._delivery(message, asked_at) for message in answer.get("Messages", ())]
 
     async def _take_more(self, limit: int) -> list[Delivery]:
         """Take messages beside others, which are not given up for a trouble that the next request will tell of."""
