@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,6 @@ from brokers.servers import RedisServer
 from worker.brokers import QueueAddress, open_queue
 from worker.compose import enqueueing
 from worker.compose.enqueueing import EnqueueRequest, enqueue
-from worker.errors import InputError
 from worker.intake import InputOptions
 from worker.ports import WorkQueue
 from worker.queueing import parse
@@ -34,8 +34,13 @@ def asked(path: Path, queue_url: str) -> EnqueueRequest:
         again=False,
         reason="T-1",
         signing_key=None,
-        spool=path.parent,
+        exclude=None,
+        runs_dir=path.parent,
     )
+
+
+def files_in(folder: Path) -> set[Path]:
+    return set(folder.iterdir())
 
 
 def pairs(count: int) -> str:
@@ -55,8 +60,26 @@ async def test_every_good_row_is_published_under_its_number(
     assert (heading.batch_id, heading.batch_rows, heading.tenant) == (receipt.batch_id, 4, "t.example")
 
 
-async def test_a_file_that_changes_between_the_passes_is_told(
-    queue_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_pair_is_published_once_and_a_protected_one_never(
+    queue_of: OpenQueue, queue_url: str, tmp_path: Path
+) -> None:
+    path, exclude = tmp_path / "in.csv", tmp_path / "protected"
+    path.write_text(pairs(3) + "u-1,i-1\n" + "u-1,i-2\n" + "u-0,i-0\n" + "u-7,i-7\n")
+    exclude.write_text("u-2\ni-7\n")
+    receipt = await enqueue(dataclasses.replace(asked(path, queue_url), exclude=exclude))
+    assert (receipt.rows, receipt.duplicate, receipt.excluded, receipt.invalid) == (3, 2, 2, 0)
+    messages = [parse(each.body) for each in await take(queue_of("worker"), 2)]
+    assert [(row.index, row.user_id, row.identifier_id) for message in messages for row in message.rows] == [
+        (1, "u-0", "i-0"),
+        (2, "u-1", "i-1"),
+        (5, "u-1", "i-2"),
+    ]
+    assert {message.heading.batch_rows for message in messages} == {3}
+    assert files_in(tmp_path) == {path, exclude}, "nothing of the plan is left"
+
+
+async def test_what_is_published_is_what_was_validated_whatever_becomes_of_the_file(
+    queue_of: OpenQueue, queue_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "in.csv"
     path.write_text(pairs(3))
@@ -66,8 +89,10 @@ async def test_a_file_that_changes_between_the_passes_is_told(
         return open_queue(address, consumer)
 
     monkeypatch.setattr(enqueueing, "open_queue", open_later)
-    with pytest.raises(InputError, match="changed while it was published"):
-        await enqueue(asked(path, queue_url))
+    receipt = await enqueue(asked(path, queue_url))
+    assert receipt.sha256 == hashlib.sha256(pairs(3).encode()).hexdigest()
+    messages = [parse(each.body) for each in await take(queue_of("worker"), 2)]
+    assert [row.user_id for message in messages for row in message.rows] == ["u-0", "u-1", "u-2"]
 
 
 async def test_other_columns_of_a_file_are_other_rows(queue_url: str, tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ def enqueue(
     ] = None,
     reading: flags.Reading,
     rows_per_message: flags.RowsPerMessage = 100,
+    exclude: flags.Exclude = None,
     reason: flags.Reason = "",
     signing_key: flags.SigningKey = None,
     again: Annotated[
@@ -74,7 +75,8 @@ def enqueue(
         again=again,
         reason=reason,
         signing_key=read_signing_key(signing_key),
-        spool=runs,
+        exclude=exclude,
+        runs_dir=runs,
     )
     with given.naming(request.address):
         receipt = asyncio.run(enqueue(request))
@@ -82,8 +84,9 @@ def enqueue(
     show.say(
         f"Batch      {receipt.batch_id}: what is known to be done of it is not called again without --again"
     )
-    if receipt.invalid:
-        show.say(f"Left out   {receipt.invalid:,} invalid rows")
+    show.say(
+        f"Left out   {receipt.duplicate:,} duplicate, {receipt.invalid:,} invalid, {receipt.excluded:,} excluded"
+    )
     show.first_invalid(receipt.first_invalid)
     exit_code = 1 if receipt.invalid else 0
     if as_json:

@@ -111,13 +111,15 @@ def plan_object(folder: RunFolder) -> dict[str, object]:
 
 def first_calls(folder: RunFolder, tenant: Tenant) -> list[dict[str, object]]:
     """Show the first requests that a run would make, and return them for JSON."""
+    import itertools
+
     from jobs.catalog import OPERATIONS
-    from worker.ledger import first_pending
+    from worker.ledger import pending_rows
 
     operation = OPERATIONS[facts(folder).operation]
     calls: list[dict[str, object]] = [
         {"row": row.number, "method": call.method, "url": f"{tenant.base_url}{call.path}"}
-        for row in first_pending(folder, _FIRST_CALLS)
+        for row in itertools.islice(pending_rows(folder), _FIRST_CALLS)
         for call in (operation.call(row),)
     ]
     say("First calls (not sent):")

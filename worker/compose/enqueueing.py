@@ -8,19 +8,20 @@ import hashlib
 import itertools
 import json
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from worker.brokers import QueueAddress, open_queue
 from worker.compose.operations import find_operation
-from worker.errors import InputError
-from worker.intake import InputOptions, as_file, open_table
-from worker.model import InputRow
+from worker.compose.planning import make_private
+from worker.intake import InputOptions, as_file, load_protected, open_table
+from worker.ledger import Binding, PlanDraft, RunFolder, facts, pending_rows, remove_stale_drafts
+from worker.model import Outcome, Row
 from worker.queueing import Heading, Packing, ParsedRow, fit_reason, pack
 
 _MESSAGES_AT_ONCE: Final = 64
-_FIRST_INVALID: Final = 5
 _DIGEST_LENGTH: Final = 16
 
 
@@ -38,7 +39,8 @@ class EnqueueRequest:
         again: Whether the rows are to be called although they were published before.
         reason: Why it is done.
         signing_key: Signs the messages; None does not.
-        spool: Where standard input is kept meanwhile.
+        exclude: The protected list, or None.
+        runs_dir: Where the input is planned meanwhile.
     """
 
     input_path: Path
@@ -50,7 +52,8 @@ class EnqueueRequest:
     again: bool
     reason: str
     signing_key: bytes | None
-    spool: Path
+    exclude: Path | None
+    runs_dir: Path
 
 
 @dataclasses.dataclass(slots=True)
@@ -63,52 +66,82 @@ class Receipt:
             is known to be.
         sha256: The input's digest.
         rows: Rows published.
-        messages: Messages published, each confirmed by the broker.
-        invalid: Rows that are not published because they cannot be called.
+        duplicate: Rows that are not, because their pair stands earlier in the input.
+        excluded: Rows that are not, because the protected list has one of their ids.
+        invalid: Rows that are not, because they cannot be called.
         first_invalid: The first of them: row number, line, why.
+        messages: Messages published so far, each confirmed by the broker.
     """
 
     queue: str
-    batch_id: str = ""
-    sha256: str = ""
-    rows: int = 0
+    batch_id: str
+    sha256: str
+    rows: int
+    duplicate: int
+    excluded: int
+    invalid: int
+    first_invalid: list[tuple[int, int, str]]
     messages: int = 0
-    invalid: int = 0
-    first_invalid: list[tuple[int, int, str]] = dataclasses.field(default_factory=list)
 
 
 async def enqueue(request: EnqueueRequest) -> Receipt:
-    """Validate the whole input, then publish its good rows; return the receipt.
+    """Plan the whole input, then publish the rows that are to be called; return the receipt.
 
     Raises:
-        UsageError: There is no such operation.
-        InputError: The file as a whole is no batch, and nothing was published; or it changed meanwhile.
+        UsageError: There is no such operation, or the plan has no place.
+        InputError: The file as a whole is no batch, and nothing was published.
+        LedgerError: The plan could not be written (a full disk), and nothing was published.
         BrokerError: The broker is lost; publishing again is safe, as the rows keep their names.
     """
     if request.operation is not None:
         find_operation(request.operation)
-    with as_file(request.input_path, request.spool) as path:
-        receipt = Receipt(str(request.address))
-        with open_table(path, request.input_options) as table:
-            for row in table.rows():
-                _count(receipt, row)
-        receipt.sha256 = table.sha256
-        again = f"-{secrets.token_hex(4)}" if request.again else ""
-        receipt.batch_id = f"{_batch_id(receipt.sha256, request.input_options)}{again}"
+    with _planned(request) as (plan, sha256):
+        receipt = _receipt(request, plan, sha256)
         name = f"enqueue-{secrets.token_hex(4)}"
         async with contextlib.aclosing(open_queue(request.address, name)) as queue:
-            with open_table(path, request.input_options) as table:
-                messages = _messages(request, receipt, table.rows(), queue.most_bytes)
-                while bodies := list(itertools.islice(messages, _MESSAGES_AT_ONCE)):
-                    await queue.publish(bodies)
-                    receipt.messages += len(bodies)
-            if table.sha256 != receipt.sha256:
-                raise InputError(
-                    f"{request.input_path} changed while it was published: the {receipt.messages:,} messages in the"
-                    " queue hold what it was by then. Enqueue it again once it is complete; what is in both is then"
-                    " called twice."
-                )
+            messages = _messages(request, receipt, pending_rows(plan), queue.most_bytes)
+            while bodies := list(itertools.islice(messages, _MESSAGES_AT_ONCE)):
+                await queue.publish(bodies)
+                receipt.messages += len(bodies)
     return receipt
+
+
+@contextlib.contextmanager
+def _planned(request: EnqueueRequest) -> Iterator[tuple[RunFolder, str]]:
+    """Yield a plan of the input, which is gone when the block ends, and the input's digest.
+
+    A plan leaves out what `run` leaves out as well, in constant memory, and what is published of it is what was read,
+    whatever becomes of the file meanwhile.
+    """
+    make_private(request.runs_dir)
+    remove_stale_drafts(request.runs_dir)
+    protected = load_protected(request.exclude) if request.exclude else frozenset()
+    unbound = Binding(request.input_path.name, "", request.tenant or "", request.operation or "", {})
+    with (
+        as_file(request.input_path, request.runs_dir) as path,
+        open_table(path, request.input_options) as table,
+        PlanDraft(
+            request.runs_dir, "enqueue", unbound, operator="", reason="", planned_at=time.time()
+        ) as draft,
+    ):
+        draft.add(table.rows())
+        draft.finish(header=table.header, protected=protected)
+        yield draft.drafted, table.sha256
+
+
+def _receipt(request: EnqueueRequest, plan: RunFolder, sha256: str) -> Receipt:
+    outcomes = facts(plan).outcomes
+    again = f"-{secrets.token_hex(4)}" if request.again else ""
+    return Receipt(
+        queue=str(request.address),
+        batch_id=f"{_batch_id(sha256, request.input_options)}{again}",
+        sha256=sha256,
+        rows=outcomes[Outcome.PENDING],
+        duplicate=outcomes[Outcome.DUPLICATE],
+        excluded=outcomes[Outcome.EXCLUDED],
+        invalid=outcomes[Outcome.INVALID],
+        first_invalid=list(plan.plan_summary().first_invalid),
+    )
 
 
 def _batch_id(sha256: str, options: InputOptions) -> str:
@@ -117,17 +150,8 @@ def _batch_id(sha256: str, options: InputOptions) -> str:
     return hashlib.sha256(json.dumps([sha256, *read]).encode()).hexdigest()[:_DIGEST_LENGTH]
 
 
-def _count(receipt: Receipt, row: InputRow) -> None:
-    if not row.error_code:
-        receipt.rows += 1
-        return
-    receipt.invalid += 1
-    if len(receipt.first_invalid) < _FIRST_INVALID:
-        receipt.first_invalid.append((row.number, row.line, row.error_message))
-
-
 def _messages(
-    request: EnqueueRequest, receipt: Receipt, rows: Iterator[InputRow], most_bytes: int
+    request: EnqueueRequest, receipt: Receipt, rows: Iterator[Row], most_bytes: int
 ) -> Iterator[bytes]:
     heading = Heading(
         receipt.batch_id,
@@ -136,10 +160,8 @@ def _messages(
         request.tenant or "",
         request.operation or "",
     )
-    good = (
-        ParsedRow(index=row.number, user_id=row.user_id, identifier_id=row.identifier_id)
-        for row in rows
-        if not row.error_code
+    parsed = (
+        ParsedRow(index=row.number, user_id=row.user_id, identifier_id=row.identifier_id) for row in rows
     )
     packing = Packing(rows_each=request.rows_per_message, most_bytes=most_bytes, key=request.signing_key)
-    return pack(good, heading, packing)
+    return pack(parsed, heading, packing)

@@ -17,7 +17,7 @@ from worker.ledger.inbox import post as post_command
 from worker.ledger.inbox import take as take_commands
 from worker.ledger.ledger import RunLedger
 from worker.ledger.locks import FileLock, tenant_lock
-from worker.ledger.pending import first_pending, foreseen
+from worker.ledger.pending import foreseen, pending_rows
 from worker.ledger.planning import PlanDraft, remove_stale_drafts
 from worker.ledger.schema import PUBLISHED_TO
 
@@ -36,10 +36,10 @@ __all__ = [
     "add",
     "add_collected",
     "facts",
-    "first_pending",
     "foreseen",
     "known_of",
     "open_collected",
+    "pending_rows",
     "post_command",
     "remove_stale_drafts",
     "report_rows",

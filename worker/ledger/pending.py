@@ -20,7 +20,7 @@ _BARRED: Final = (
     " WHERE EXISTS (SELECT 1 FROM protected) AND planned IS NULL AND outcomes.row IS NULL"
     f" AND {IS_PROTECTED}"
 )
-_LOOK_AHEAD: Final = 1000
+_AT_ONCE: Final = 1000
 
 
 def foreseen(folder: RunFolder) -> dict[Outcome, int]:
@@ -38,23 +38,18 @@ def foreseen(folder: RunFolder) -> dict[Outcome, int]:
     }
 
 
-def first_pending(folder: RunFolder, limit: int) -> list[Row]:
-    """Return the first `limit` rows that a session would call.
+def pending_rows(folder: RunFolder) -> Iterator[Row]:
+    """Yield the rows that a session would call, in the input's order and in constant memory.
 
     Raises:
         LedgerError: The ledger cannot be read.
     """
-    found: list[Row] = []
     after = 0
     with _reading(folder) as connection:
         protected = {id_ for (id_,) in connection.execute("SELECT id FROM protected")}
-        while len(found) < limit:
-            rows = next_pending(connection, after, _LOOK_AHEAD, in_flight_too=not folder.owned)
-            if not rows:
-                break
+        while rows := next_pending(connection, after, _AT_ONCE, in_flight_too=not folder.owned):
             after = rows[-1].number
-            found += (row for row in rows if not is_protected(row, protected))
-    return found[:limit]
+            yield from (row for row in rows if not is_protected(row, protected))
 
 
 @contextlib.contextmanager

@@ -153,6 +153,11 @@ class PlanDraft:
         except OSError as error:
             raise self._not_kept(error) from error
 
+    @property
+    def drafted(self) -> RunFolder:
+        """The finished plan, which nobody else can see before it is published."""
+        return RunFolder(self._draft)
+
     def publish(self, existing: Callable[[], RunFolder | None] = lambda: None) -> RunFolder:
         """Give the finished plan its name, and return its run.
 

@@ -9,7 +9,7 @@ import pytest
 from unit.ledger.ledger_staging import look, plan, result, session, unfinished
 
 from worker.errors import LedgerError
-from worker.ledger import RunLedger, first_pending, report_rows
+from worker.ledger import RunLedger, pending_rows, report_rows
 from worker.model import Outcome, RunState
 
 FLYING = "SELECT row FROM in_flight ORDER BY row"
@@ -229,7 +229,7 @@ async def test_rows_of_a_killed_session_may_have_been_sent(tmp_path: Path) -> No
     async with session(folder) as ledger:
         rows = await ledger.claim(2)
         ledger.record(result(rows[0]))
-    assert [row.number for row in first_pending(folder, 9)] == [2, 3]
+    assert [row.number for row in pending_rows(folder)] == [2, 3]
     async with session(folder) as ledger:
         second, third = await ledger.claim(9)
         assert (second.maybe_sent, third.maybe_sent) == (True, False)

@@ -8,7 +8,7 @@ import pytest
 from unit.ledger.ledger_staging import BINDING, HEADER, look, pair, pairs, plan
 
 from worker.errors import LedgerError, UsageError
-from worker.ledger import PlanDraft, RunFolder, first_pending, remove_stale_drafts, report_rows
+from worker.ledger import PlanDraft, RunFolder, pending_rows, remove_stale_drafts, report_rows
 from worker.model import InputRow, Outcome
 
 PLANNED = "SELECT row, planned, duplicate_of FROM rows ORDER BY row"
@@ -24,7 +24,7 @@ def test_the_first_of_a_pair_is_called_and_the_others_name_it(tmp_path: Path) ->
     assert look(folder, PLANNED) == [
         (1, None, None), (2, None, None), (3, "duplicate", 1), (4, None, None), (5, "duplicate", 1),
     ]  # fmt: skip
-    assert [row.number for row in first_pending(folder, 9)] == [1, 2, 4]
+    assert [row.number for row in pending_rows(folder)] == [1, 2, 4]
 
 
 def test_pairs_are_told_apart_by_both_ids_and_not_by_their_sum(tmp_path: Path) -> None:
