@@ -178,9 +178,8 @@ class SqsQueue:
 
         async def receive(client: SQSClient) -> Any:
             nonlocal asked_at
-            asked_at = (
-                self._leases.now()
-            )  # not before: the first request has to make its client, for a second
+            # Not before: the first request has to make its client, for a second.
+            asked_at = self._leases.now()
             return await client.receive_message(
                 QueueUrl=self._url,
                 MaxNumberOfMessages=limit,
