@@ -217,10 +217,12 @@ def test_a_protected_account_is_never_called_though_it_was_added_after_the_plan(
         last = list(csv.reader(lines))[-1][0]
     protected = desk.folder / "protected.txt"
     protected.write_text("nobody-of-this-file\n")
-    flags = ["--yes", "--json", "--rate", "20/s", "--exclude", str(protected)]
+    flags = ["--yes", "--json", "--rate", "2/s", "--exclude", str(protected)]
     process = desk.popen("run", batch, *flags)
     _until_requests(desk, 5)
     protected.write_text(f"nobody-of-this-file\n{last}\n")
+    _until(lambda: "protected_list_read_again" in _commands(desk))
+    assert desk.call("rate", desk.run_folder.name, "500/s").code == 0
     out, _ = process.communicate(timeout=60)
     outcomes = json.loads(out)["outcomes"]
     assert (outcomes["succeeded"], outcomes["excluded"]) == (59, 1)
@@ -228,7 +230,7 @@ def test_a_protected_account_is_never_called_though_it_was_added_after_the_plan(
 
 
 def test_steered_from_another_shell(desk: Any) -> None:
-    process = desk.popen("run", desk.batch(150), "--yes", "--json", "--rate", "20/s")
+    process = desk.popen("run", desk.batch(200), "--yes", "--json", "--rate", "5/s", "--concurrency", "1")
     _until_requests(desk, 5)
     name = desk.run_folder.name
     assert desk.call("pause", name).code == 0
@@ -243,12 +245,12 @@ def test_steered_from_another_shell(desk: Any) -> None:
     assert desk.call("continue", name).code == 0
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert json.loads(out)["outcomes"]["succeeded"] == 150
+    assert json.loads(out)["outcomes"]["succeeded"] == 200
     assert desk.call("pause", name).code == 2
 
 
 def test_cancelled_from_another_shell(desk: Any) -> None:
-    process = desk.popen("run", desk.batch(150), "--yes", "--json", "--rate", "20/s")
+    process = desk.popen("run", desk.batch(200), "--yes", "--json", "--rate", "5/s")
     _until_requests(desk, 5)
     assert desk.call("cancel", desk.run_folder.name).code == 0
     out, _ = process.communicate(timeout=60)
@@ -257,7 +259,7 @@ def test_cancelled_from_another_shell(desk: Any) -> None:
 
 
 def test_two_runs_on_one_tenant_are_refused_unless_shared(desk: Any) -> None:
-    process = desk.popen("run", desk.batch(100), "--yes", "--json", "--rate", "20/s", "--share-tenant")
+    process = desk.popen("run", desk.batch(200), "--yes", "--json", "--rate", "2/s", "--share-tenant")
     _until_requests(desk, 3)
     other = [desk.batch(10), "--again", "--yes", "--json", "--rate", "20/s"]
     refused = desk.call("run", *other)
