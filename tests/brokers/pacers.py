@@ -33,6 +33,8 @@ class Paced:
         self._tasks: list[asyncio.Task[None]] = []
         self.answers: list[Reply] = []
         """What the next calls meet; all others go well."""
+        self.refused_at: list[float] = []
+        """When one of them did not."""
 
     async def __aenter__(self) -> Self:
         self._tasks = [asyncio.create_task(self._link.run())]
@@ -46,7 +48,11 @@ class Paced:
         while await self.pacer.enter():
             made.append(time.monotonic())
             await asyncio.sleep(0.002)
-            self.pacer.leave(self.answers.pop() if self.answers else OK)
+            if self.answers:
+                self.refused_at.append(time.monotonic())
+                self.pacer.leave(self.answers.pop())
+            else:
+                self.pacer.leave(OK)
 
     async def __aexit__(self, *_: object) -> None:
         """Die: nobody is told."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import time
 import urllib.request
 from typing import Any
@@ -33,15 +34,26 @@ def arrivals(fleet: Fleet) -> list[dict[str, Any]]:
         return [json.loads(line) for line in answer.read().splitlines()]
 
 
-def finish(fleet: Fleet, *flags: str) -> list[str]:
-    """Run four workers until the queue is empty; return what they said."""
+def most_per_s(fleet: Fleet) -> float:
+    """Return how many came a second when twenty came soonest: a busy machine does not hold up all of them."""
+    times = [each["arrived_s"] for each in arrivals(fleet)]
+    return 20 / min(last - before for before, last in zip(times, times[20:], strict=False))
+
+
+def start(fleet: Fleet, *flags: str) -> list[subprocess.Popen[str]]:
     words = ["--until-empty", "--concurrency", str(CONCURRENCY), *flags]
-    said = []
-    for worker in [fleet.work(*words) for _ in range(WORKERS)]:
+    return [fleet.work(*words) for _ in range(WORKERS)]
+
+
+def all_end_well(workers: list[subprocess.Popen[str]]) -> None:
+    for worker in workers:
         _, err = worker.communicate(timeout=90)
         assert worker.returncode == 0, err
-        said.append(err)
-    return said
+
+
+def finish(fleet: Fleet, *flags: str) -> None:
+    """Run four workers until the queue is empty."""
+    all_end_well(start(fleet, *flags))
 
 
 @pytest.mark.parametrize("flags", [[], ["--workers", "7"]], ids=["no number given", "a number given"])
@@ -50,29 +62,22 @@ def test_four_workers_keep_one_rate(fleet: Fleet, flags: list[str]) -> None:
     finish(fleet, "--rate", "150/s", *flags)
     every_row_once(fleet, rows)
     assert fleet.tenant.record()["surely_in_one_second"] <= most_at(150)
-    middle = [each["arrived_s"] for each in arrivals(fleet)][
-        300:750
-    ]  # all four are there, and none has finished
-    assert (
-        449 / (middle[-1] - middle[0]) > 100
-    )  # a share of it each would be 38/s; how exact it is, the bench tells
+    assert most_per_s(fleet) > 75  # a share of it would be 38/s; how exact it is, the bench tells
 
 
 def test_a_429_of_one_holds_all(fleet: Fleet) -> None:
-    limit = {"kind": "fixed-window", "requests": 150, "per_s": 4.0, "headers": ["retry-after-seconds"]}
+    limit = {"kind": "fixed-window", "requests": 40, "per_s": 4.0, "headers": ["retry-after-seconds"]}
     fleet.tenant.trouble(limits=[limit])
     rows = fleet.batch(400, rows_per_message=5)
-    finish(fleet, "--rate", "100/s")
+    workers = start(fleet, "--rate", "100/s")
+    fleet.wait_for_refusal()
+    refused_s = next(each["arrived_s"] for each in arrivals(fleet) if each["status"] == 429)
+    fleet.tenant.change()
+    all_end_well(workers)
     every_row_once(fleet, rows)
-    made = arrivals(fleet)
-    refused = [each["arrived_s"] for each in made if each["status"] == 429]
-    held = [
-        (at, next(other["arrived_s"] for other in made if other["arrived_s"] > at + 0.15)) for at in refused
-    ]
-    assert held
-    # A window ends within its four seconds, so what was refused first waited for one to two at the least.
-    assert all(resumed - at >= 0.9 for at, resumed in held[:1])
-    assert len(refused) <= 3 * (WORKERS + 100 * 0.15), "more was refused than was on its way or reserved"
+    # A second is the least that it asks for, and the answer came later than that.
+    came = [each for each in arrivals(fleet) if refused_s <= each["arrived_s"] < refused_s + 1.0]
+    assert len(came) <= WORKERS + 100 * 0.15, "more came than was on its way or reserved"
 
 
 def test_a_rate_is_shared_in_a_redis_beside_another_broker(fleet: Fleet, rabbitmq_server: Server) -> None:
@@ -85,23 +90,33 @@ def test_a_rate_is_shared_in_a_redis_beside_another_broker(fleet: Fleet, rabbitm
     record = fleet.tenant.record()
     assert record["pairs"] == 400
     assert record["surely_in_one_second"] <= most_at(100)
-    assert 3.9 <= record["span_s"] <= 6.0  # a share of it would take 16 s, and no sharing 1 s
+    assert most_per_s(fleet) > 50  # a share of it would be 25/s
+
+
+def until_it_waits_for_the_hour(worker: subprocess.Popen[str]) -> None:
+    assert worker.stderr is not None
+    said = [""]
+    while "hourly_cap_reached" not in said[-1]:
+        said.append(worker.stderr.readline())
+        assert said[-1], said
 
 
 def test_an_hour_has_no_more_rows_than_it_may_have(fleet: Fleet) -> None:
     fleet.batch(300, rows_per_message=7)
     workers = [fleet.work("--max-rows-per-hour", "100", "--rate", "300/s") for _ in range(WORKERS)]
-    fleet.wait_for_calls(98)
-    time.sleep(1.5)
+    for worker in workers:
+        until_it_waits_for_the_hour(worker)
     workers.append(fleet.work("--max-rows-per-hour", "100", "--rate", "300/s"))  # the count outlives a worker
-    time.sleep(1.5)
+    until_it_waits_for_the_hour(workers[-1])
+    fleet.wait_for_calls(98)
+    time.sleep(1.0)  # for calls that must not come
     assert fleet.tenant.record()["pairs"] == 98, "14 messages of 7 rows fit into the hour"
     assert fleet.depth().waiting == 29, "the others are there for whoever may"
     for worker in workers:
         worker.terminate()
-        _, err = worker.communicate(timeout=30)
-        assert worker.returncode == 0, err
-        assert err.count("hourly_cap_reached") == 1
+        assert worker.stderr is not None
+        assert "hourly_cap_reached" not in worker.stderr.read(), "it is said once"
+        assert worker.wait(30) == 0
     assert len(fleet.results()) == 98
 
 

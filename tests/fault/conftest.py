@@ -112,6 +112,14 @@ class Desk:
             "MONOCLOUD_MANAGEMENT_DOMAIN": tenant.url,
             "BULK_UNVERIFY_LOCK_DIR": str(folder),
         }
+        self._started: list[subprocess.Popen[str]] = []
+
+    def close(self) -> None:
+        """End what a test that failed left running, so that no other one meets it."""
+        for process in self._started:
+            if process.returncode is None:
+                process.kill()
+                process.communicate()
 
     def batch(self, rows: int) -> str:
         path = self.folder / "batch.csv"
@@ -121,7 +129,7 @@ class Desk:
         return str(path)
 
     def popen(self, *words: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "worker", *words],
             env=self.env,
             stdin=subprocess.DEVNULL,
@@ -130,6 +138,8 @@ class Desk:
             text=True,
             cwd=self.folder,
         )
+        self._started.append(process)
+        return process
 
     def call(self, *words: str) -> Ran:
         process = self.popen(*words)
@@ -146,5 +156,7 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, tenant: Tenant) -> Desk:
-    return Desk(tmp_path, tenant)
+def desk(tmp_path: Path, tenant: Tenant) -> Iterator[Desk]:
+    desk = Desk(tmp_path, tenant)
+    yield desk
+    desk.close()

@@ -6,6 +6,7 @@ import csv
 import json
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,13 @@ def _users(batch: str) -> list[str]:
 def _called(desk: Any) -> set[str]:
     with urllib.request.urlopen(f"{desk.tenant.url}/_sandbox/pairs") as answer:
         return {json.loads(line)["user_id"] for line in answer}
+
+
+def _wait(until: Callable[[], object]) -> None:
+    end = time.monotonic() + 30
+    while not until():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_nobody_on_a_list_that_the_plan_or_a_later_plan_named_is_called(desk: Any) -> None:
@@ -47,12 +55,11 @@ def test_a_remembered_list_is_watched_by_a_session_that_does_not_name_it(desk: A
     path = desk.folder / "protected.txt"
     path.write_text("nobody\n")
     run_id = desk.call("plan", batch, "--json", "--exclude", str(path)).summary["run_id"]
-    process = desk.popen("run", run_id, "--yes", "--json", "--rate", "20/s", "--concurrency", "1")
-    end = time.monotonic() + 30
-    while not _called(desk):
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    process = desk.popen("run", run_id, "--yes", "--json", "--rate", "2/s", "--concurrency", "1")
+    _wait(lambda: _called(desk))
     path.write_text(f"{users[-1]}\n")
+    _wait(lambda: "protected_list_read_again" in (desk.run_folder / "run.log").read_text())
+    assert desk.call("rate", run_id, "500/s").code == 0
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert json.loads(out)["outcomes"]["excluded"] == 1
