@@ -40,9 +40,7 @@ def most_again(server: Server) -> float:
 
 
 @pytest.mark.kills_broker
-@pytest.mark.timeout(
-    300
-)  # 20,000 rows through five processes and a broker: 100 s of them where eight wait for a core
+@pytest.mark.timeout(300)  # 20,000 rows through five processes: 100 s where eight wait for a core
 def test_every_row_has_one_outcome_and_the_rate_is_kept(fleet: Fleet, broker: Server) -> None:
     rate = broker.fleet_rate
     # The slowest machine meets it at first; then it is one for those that can keep the whole rate.

@@ -205,9 +205,7 @@ def test_what_a_server_that_was_held_up_sees_at_once_did_not_come_at_once(desk: 
     assert running.returncode == 0
     with urllib.request.urlopen(f"{desk.tenant.url}/_sandbox/requests") as answer:
         times = [json.loads(line)["arrived_s"] for line in answer]
-    assert (
-        min(last - before for before, last in zip(times, times[8:], strict=False)) < 0.08
-    )  # half of what 50/s are
+    assert min(last - before for before, last in zip(times, times[8:], strict=False)) < 0.08  # half of 50/s
     assert 1 < desk.tenant.record()["surely_in_one_second"] <= 51
 
 
