@@ -237,3 +237,11 @@ def test_what_somebody_else_put_among_the_dead_letters_hides_no_other(fleet: Fle
     assert "no letter of bulk-unverify" in letters[message.decode()]
     assert fleet.call("dead-letters", "--requeue")[0] == 0
     assert fleet.depth() == Depth(waiting=3, taken=0)
+
+
+def test_who_is_stopped_before_the_queue_is_empty_does_not_say_that_it_is(fleet: Fleet) -> None:
+    fleet.batch()
+    worker = fleet.work("--until-empty", "--rate", "20/s")
+    fleet.wait_for_calls(20)
+    worker.terminate()
+    assert worker.wait(20) == 130

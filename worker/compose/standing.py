@@ -24,7 +24,7 @@ from worker.compose.collecting import CollectedLedgers
 from worker.compose.operations import find_operation
 from worker.compose.options import Steering
 from worker.compose.sharing import Sharing, Together, keep_together
-from worker.compose.stopping import StopRequest, heed_signals
+from worker.compose.stopping import INTERRUPTED_EXIT, StopRequest, heed_signals
 from worker.compose.watch import ProtectedLists
 from worker.connection import ApiKey, Tenant
 from worker.errors import BrokerError, BulkUnverifyError, ConfigurationError, InputError, cause_of
@@ -197,8 +197,12 @@ class _Worker:
             "outcomes": {outcome: self.account.outcomes[outcome] for outcome in Outcome},
             "buried": counts["buried"],
             "not_recorded": counts["unrecorded"],
-            "exit_code": BrokerError.exit_code if counts["unrecorded"] else 0,
+            "exit_code": BrokerError.exit_code if counts["unrecorded"] else self._how_it_ended(),
         }
+
+    def _how_it_ended(self) -> int:
+        """Return the exit code: who is to empty the queue and was stopped before has not done it."""
+        return INTERRUPTED_EXIT if self._request.until_empty and self._stopped.is_set() else 0
 
     def _stop(self) -> None:
         self.account.stopping = True

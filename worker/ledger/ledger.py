@@ -218,6 +218,14 @@ class RunLedger:
         elif len(self._results) >= _GATHER_MOST:
             self._hand_over()
 
+    async def note_again(self, again: Sequence[Result]) -> None:
+        """Note durably that rows were called once more that have an outcome: that one stays, and says so.
+
+        Raises:
+            LedgerError: The ledger is broken.
+        """
+        await self._writer.perform(lambda connection: steps.note_again(connection, again))
+
     def give_back(self, rows: Sequence[Unfinished]) -> None:
         """Put claimed rows back to pending in the next group commit; does not wait."""
         self._given_back.extend(rows)

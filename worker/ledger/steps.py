@@ -60,6 +60,14 @@ _CARRY_CHOSEN: Final = (
     # a row of which nothing is known has nothing to carry, and nobody would forget it again
     " AND (requests > 0 OR resent OR sent = 'maybe')"
 )
+_CALLED_AGAIN: Final = (
+    "UPDATE outcomes SET resent = 1 FROM json_each(?) AS again"
+    " JOIN rows ON rows.row = json_extract(again.value, '$[0]')"
+    " WHERE outcomes.row = rows.row AND rows.user_id = json_extract(again.value, '$[1]')"
+    " AND rows.identifier_id = json_extract(again.value, '$[2]') AND outcomes.sent <> 'no'"
+    " AND abs(outcomes.started_at - json_extract(again.value, '$[3]')) > 1e-4"
+    " AND outcomes.row NOT IN (SELECT row FROM history)"  # what comes late may be the outcome that is in there
+)
 _decode_pending: Final = msgspec.json.Decoder(list[tuple[int, str, str, int, int]]).decode
 _WORDS: Final = {outcome: str(outcome) for outcome in Outcome}
 """Plain text by outcome: SQLite takes a subclass of `str` for something to be adapted first, slowly."""
@@ -188,6 +196,16 @@ def record(connection: sqlite3.Connection, session: int, results: Sequence[Resul
     insert(connection, "outcomes", [_outcome(session, result) for result in results])
     connection.execute(_LAND, (_numbers(rows),))
     _forget_carried(connection, rows)
+
+
+def note_again(connection: sqlite3.Connection, again: Sequence[Result]) -> None:
+    """Note that rows were called once more, whose outcomes stay: what came is not just the same outcome again."""
+    told = [
+        (each.row.number, each.row.user_id, each.row.identifier_id, each.started_at)
+        for each in again
+        if each.requests
+    ]
+    connection.execute(_CALLED_AGAIN, (json.dumps(told),))
 
 
 def give_back(connection: sqlite3.Connection, rows: Sequence[Unfinished]) -> None:

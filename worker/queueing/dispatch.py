@@ -48,6 +48,9 @@ class Publishing(Protocol):
     async def flush(self) -> None:
         """Wait until all that was recorded is durable."""
 
+    async def note_again(self, again: Sequence[Result]) -> None:
+        """Note durably that rows were called once more that have an outcome."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DispatchStatus:
@@ -210,6 +213,7 @@ class Dispatcher:
 
     async def _take(self, deliveries: Sequence[Delivery]) -> None:
         """Record outcomes, then acknowledge: one whose acknowledgement is lost comes again, and is known."""
+        again: list[Result] = []
         for delivery in deliveries:
             try:
                 found_rows = decode_findings(delivery.body)
@@ -219,24 +223,29 @@ class Dispatcher:
                     dead_letter(delivery, f"a result that tells no outcome: {error}", self._queue.most_bytes)
                 )
             else:
-                for found in found_rows:
-                    self._heed(found)
+                again += [second for found in found_rows if (second := self._heed(found))]
         self._heard_at = self._alive_at = self._clock()
         self._weigh_room()
         await self._ledger.flush()
+        if again:
+            await self._ledger.note_again(again)
         try:
             await self._patience.persist(lambda: self._results.acknowledge(deliveries))
         except BrokerError as error:
             self._log.warning("not_acknowledged", results=len(deliveries), error=str(error))
 
-    def _heed(self, found: FoundRow) -> None:
+    def _heed(self, found: FoundRow) -> Result | None:
+        """Record an outcome; return that of a row which has one: it came twice, or the row was called twice."""
         row, name = self._with_workers.get(found.index, (None, None))
-        if row is None or name is None or not _answers(found, row, name):
-            return  # it came twice, or late: the row has its outcome, or went again since it had one
+        if row is None or name is None:
+            return result_of(found, Row(found.index, found.user_id, found.identifier_id))
+        if not _answers(found, row, name):
+            return None  # it is late: the row went again since it had one
         del self._with_workers[found.index]
         result = result_of(found, msgspec.structs.replace(row, maybe_sent=row.maybe_sent or name.round > 0))
         self._ledger.record(result)
         self._halt_if(self._guard.see_finished(result.verdict))
+        return None
 
     async def _look_for_lost(self) -> None:
         """Publish rows again of which neither queue holds anything, a lease after the last sign of life."""

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 from unit.ledger.ledger_staging import look, plan, result, tamper
 
 from worker.ledger import RunFolder, RunLedger, report_rows, verify
@@ -89,3 +90,37 @@ async def test_a_ledger_of_the_version_before_is_brought_up_to_this_one(tmp_path
     async with session(folder) as ledger:
         await ledger.publish(await ledger.claim(1), "r.1.0")
         assert await published(ledger) == [(1, "r.1.0", False)]
+
+
+async def test_a_row_that_two_workers_called_says_so(tmp_path: Path) -> None:
+    folder = plan(tmp_path, 4)
+    async with session(folder) as ledger:
+        rows = await ledger.claim(4)
+        await ledger.publish(rows, "r.1.0")
+        first = [result(row) for row in rows]
+        for each in first:
+            ledger.record(each)
+        await ledger.flush()
+        later = msgspec.structs.replace(first[0], started_at=first[0].started_at + 1)
+        stranger = msgspec.structs.replace(
+            first[2], row=msgspec.structs.replace(rows[2], user_id="another"), started_at=0.0
+        )
+        uncalled = msgspec.structs.replace(first[3], requests=0, started_at=0.0)
+        await ledger.note_again([later, first[1], stranger, uncalled])
+    assert [row.resent for row in report_rows(folder)] == [True, False, False, False]
+    verify(folder)
+
+
+async def test_an_outcome_of_before_a_retry_tells_nothing_of_the_one_after(tmp_path: Path) -> None:
+    folder = plan(tmp_path, 1)
+    async with session(folder) as ledger:
+        rows = await ledger.claim(1)
+        await ledger.publish(rows, "r.1.0")
+        before = result(rows[0], Outcome.EXHAUSTED, status=503)
+        ledger.record(before)
+    async with session(folder, retake=frozenset({Outcome.EXHAUSTED})) as ledger:
+        [row] = await ledger.claim(1)
+        ledger.record(msgspec.structs.replace(result(row), started_at=before.started_at + 60))
+        await ledger.flush()
+        await ledger.note_again([before])
+    assert [row.resent for row in report_rows(folder)] == [False]

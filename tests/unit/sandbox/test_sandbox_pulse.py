@@ -57,6 +57,15 @@ def test_two_hold_ups_with_hardly_a_beat_between_them_are_one() -> None:
     assert pulse.look() == (began, clock.now)
 
 
+def test_who_is_held_up_all_the_time_still_tells_about_when_it_was() -> None:
+    pulse = beating(clock := Clock(), 101.0)
+    for _ in range(100):
+        clock.now += 0.02
+        pulse.beat()
+    since, seen = pulse.look()
+    assert seen - since == pytest.approx(0.12)  # not two seconds, in which no rate could be told
+
+
 def test_neither_moment_ever_goes_back() -> None:
     pulse = beating(clock := Clock(), 101.0)
     clock.now += 0.004
