@@ -15,6 +15,7 @@ from structlog.testing import CapturingLogger
 from worker.brokers import QueueAddress, open_fleet_store
 from worker.model import Answer, Reply
 from worker.pacing import AsyncPacer, FleetLink, FleetRate, RatePlan
+from worker.sandbox.record import most_in_window
 
 OK = Answer(200, CIMultiDict(), b"")
 CALLERS = 16
@@ -80,10 +81,4 @@ async def pacers(
 
 
 def most_in_a_second(times: Sequence[float]) -> int:
-    times = sorted(times)
-    first = most = 0
-    for last, at in enumerate(times):
-        while at - times[first] >= 1.0:
-            first += 1
-        most = max(most, last - first + 1)
-    return most
+    return most_in_window(sorted(times))

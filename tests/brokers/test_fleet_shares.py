@@ -6,8 +6,6 @@ import json
 import os
 import subprocess
 import time
-import urllib.request
-from typing import Any
 
 import pytest
 from brokers.fleet import Fleet, every_row_once
@@ -29,14 +27,9 @@ def most_at(per_s: int) -> int:
     return int(per_s * 1.02) + WORKERS
 
 
-def arrivals(fleet: Fleet) -> list[dict[str, Any]]:
-    with urllib.request.urlopen(f"{fleet.tenant.url}/_sandbox/requests") as answer:
-        return [json.loads(line) for line in answer.read().splitlines()]
-
-
 def most_per_s(fleet: Fleet) -> float:
     """Return how many came a second when twenty came soonest: a busy machine does not hold up all of them."""
-    times = [each["arrived_s"] for each in arrivals(fleet)]
+    times = [each["arrived_s"] for each in fleet.tenant.requests()]
     return 20 / min(last - before for before, last in zip(times, times[20:], strict=False))
 
 
@@ -71,12 +64,12 @@ def test_a_429_of_one_holds_all(fleet: Fleet) -> None:
     rows = fleet.batch(400, rows_per_message=5)
     workers = start(fleet, "--rate", "100/s")
     fleet.wait_for_refusal()
-    refused_s = next(each["arrived_s"] for each in arrivals(fleet) if each["status"] == 429)
+    refused_s = next(each["arrived_s"] for each in fleet.tenant.requests() if each["status"] == 429)
     fleet.tenant.change()
     all_end_well(workers)
     every_row_once(fleet, rows)
     # A second is the least that it asks for, and the answer came later than that.
-    came = [each for each in arrivals(fleet) if refused_s <= each["arrived_s"] < refused_s + 1.0]
+    came = [each for each in fleet.tenant.requests() if refused_s <= each["arrived_s"] < refused_s + 1.0]
     assert len(came) <= WORKERS + 100 * 0.15, "more came than was on its way or reserved"
 
 

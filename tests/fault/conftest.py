@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,14 @@ class Ran:
     @property
     def outcomes(self) -> dict[str, int]:
         return {name: count for name, count in self.summary["outcomes"].items() if count}
+
+
+def wait_until(holds: Callable[[], object]) -> None:
+    """Wait for another process, which tells nobody when it is so far."""
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline, "the other process is not so far"
+        time.sleep(0.05)
 
 
 class Tenant:
@@ -74,6 +82,11 @@ class Tenant:
         with urllib.request.urlopen(f"{self.url}/_sandbox/record") as answer:
             told: dict[str, Any] = json.load(answer)
         return told
+
+    def requests(self) -> list[dict[str, Any]]:
+        """Return every request in order of arrival."""
+        with urllib.request.urlopen(f"{self.url}/_sandbox/requests") as answer:
+            return [json.loads(line) for line in answer.read().splitlines()]
 
     def hold_up(self, for_s: float) -> None:
         """Let it see nothing for a while; what comes meanwhile waits in its sockets."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fault.conftest import wait_until
 
 pytestmark = pytest.mark.fault
 
@@ -23,13 +22,6 @@ def _users(batch: str) -> list[str]:
 def _called(desk: Any) -> set[str]:
     with urllib.request.urlopen(f"{desk.tenant.url}/_sandbox/pairs") as answer:
         return {json.loads(line)["user_id"] for line in answer}
-
-
-def _wait(until: Callable[[], object]) -> None:
-    end = time.monotonic() + 30
-    while not until():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def test_nobody_on_a_list_that_the_plan_or_a_later_plan_named_is_called(desk: Any) -> None:
@@ -56,9 +48,9 @@ def test_a_remembered_list_is_watched_by_a_session_that_does_not_name_it(desk: A
     path.write_text("nobody\n")
     run_id = desk.call("plan", batch, "--json", "--exclude", str(path)).summary["run_id"]
     process = desk.popen("run", run_id, "--yes", "--json", "--rate", "2/s", "--concurrency", "1")
-    _wait(lambda: _called(desk))
+    wait_until(lambda: _called(desk))
     path.write_text(f"{users[-1]}\n")
-    _wait(lambda: "protected_list_read_again" in (desk.run_folder / "run.log").read_text())
+    wait_until(lambda: "protected_list_read_again" in (desk.run_folder / "run.log").read_text())
     assert desk.call("rate", run_id, "500/s").code == 0
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from fault.conftest import wait_until
 
 from worker.ledger import Command, post_command
 
 pytestmark = pytest.mark.fault
-
-
-def _wait(until: Callable[[], object]) -> None:
-    end = time.monotonic() + 30
-    while not until():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def test_a_command_for_a_session_that_ended_does_not_turn_the_next_one(desk: Any) -> None:
@@ -35,9 +27,9 @@ def test_a_command_for_a_session_that_ended_does_not_turn_the_next_one(desk: Any
 
 def test_a_rate_that_is_none_does_not_end_the_run(desk: Any) -> None:
     process = desk.popen("run", desk.batch(60), "--yes", "--json", "--rate", "2/s")
-    _wait(lambda: desk.tenant.record()["requests"])
+    wait_until(lambda: desk.tenant.record()["requests"])
     post_command(desk.run_folder / "inbox", Command(name="rate", rate="fast"))
-    _wait(lambda: "not_steered" in (desk.run_folder / "run.log").read_text())
+    wait_until(lambda: "not_steered" in (desk.run_folder / "run.log").read_text())
     post_command(desk.run_folder / "inbox", Command(name="rate", rate="500/s"))
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, (out, err)
@@ -48,7 +40,7 @@ def test_a_cool_down_outlives_the_session_that_was_asked_for_it(desk: Any) -> No
     limit = {"requests": 5, "per_s": 3600, "kind": "fixed-window", "headers": ["retry-after-seconds"]}
     desk.tenant.trouble(limits=[limit])
     process = desk.popen("run", desk.batch(20), "--yes", "--json", "--rate", "1000/s")
-    _wait(lambda: desk.tenant.record()["throttled"])
+    wait_until(lambda: desk.tenant.record()["throttled"])
     process.terminate()
     interrupted = json.loads(process.communicate(timeout=60)[0])
     before = desk.tenant.record()["requests"]

@@ -5,13 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import signal
-import subprocess
-import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fault.conftest import wait_until
 
 pytestmark = pytest.mark.fault
 
@@ -203,8 +201,7 @@ def test_what_a_server_that_was_held_up_sees_at_once_did_not_come_at_once(desk: 
     desk.tenant.hold_up(1.0)  # long enough for sixteen calls to wait for it
     running.communicate(timeout=60)
     assert running.returncode == 0
-    with urllib.request.urlopen(f"{desk.tenant.url}/_sandbox/requests") as answer:
-        times = [json.loads(line)["arrived_s"] for line in answer]
+    times = [each["arrived_s"] for each in desk.tenant.requests()]
     assert min(last - before for before, last in zip(times, times[8:], strict=False)) < 0.08  # half of 50/s
     assert 1 < desk.tenant.record()["surely_in_one_second"] <= 51
 
@@ -219,7 +216,7 @@ def test_a_protected_account_is_never_called_though_it_was_added_after_the_plan(
     process = desk.popen("run", batch, *flags)
     _until_requests(desk, 5)
     protected.write_text(f"nobody-of-this-file\n{last}\n")
-    _until(lambda: "protected_list_read_again" in _commands(desk))
+    wait_until(lambda: "protected_list_read_again" in _commands(desk))
     assert desk.call("rate", desk.run_folder.name, "500/s").code == 0
     out, _ = process.communicate(timeout=60)
     outcomes = json.loads(out)["outcomes"]
@@ -232,10 +229,10 @@ def test_steered_from_another_shell(desk: Any) -> None:
     _until_requests(desk, 5)
     name = desk.run_folder.name
     assert desk.call("pause", name).code == 0
-    _until(lambda: "pause" in _commands(desk))
+    wait_until(lambda: "pause" in _commands(desk))
     paused_at = desk.tenant.record()["requests"]
     assert desk.call("rate", name, "500/s").code == 0
-    _until(lambda: "rate" in _commands(desk))
+    wait_until(lambda: "rate" in _commands(desk))
     assert desk.tenant.record()["requests"] <= paused_at + 1
     second = desk.call("run", name, "--yes")
     assert second.code == 2
@@ -331,15 +328,7 @@ def _commands(desk: Any) -> str:
 
 
 def _until_requests(desk: Any, count: int) -> None:
-    _until(lambda: desk.tenant.record()["requests"] >= count)
-
-
-def _until(condition: Any) -> None:
-    for _ in range(600):
-        if condition():
-            return
-        time.sleep(0.05)  # the other process tells nobody when it is so far
-    raise subprocess.TimeoutExpired("the other process", 30)
+    wait_until(lambda: desk.tenant.record()["requests"] >= count)
 
 
 def test_json_is_alone_on_standard_output_however_long_it_takes(desk: Any) -> None:

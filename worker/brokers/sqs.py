@@ -174,13 +174,10 @@ class SqsQueue:
             self._url = found["QueueUrl"]
 
     async def _take(self, limit: int, wait_s: int) -> list[Delivery]:
-        asked_at = 0.0
-
-        async def receive(client: SQSClient) -> Any:
-            nonlocal asked_at
+        async def receive(client: SQSClient) -> tuple[float, Any]:
             # Not before: the first request has to make its client, for a second.
             asked_at = self._leases.now()
-            return await client.receive_message(
+            return asked_at, await client.receive_message(
                 QueueUrl=self._url,
                 MaxNumberOfMessages=limit,
                 VisibilityTimeout=self._whole_s,
@@ -189,7 +186,7 @@ class SqsQueue:
                 MessageSystemAttributeNames=["ApproximateReceiveCount"],
             )
 
-        answer = await self._ask(receive, wait_s)
+        asked_at, answer = await self._ask(receive, wait_s)
         return [self._delivery(message, asked_at) for message in answer.get("Messages", ())]
 
     async def _take_more(self, limit: int) -> list[Delivery]:
