@@ -169,11 +169,14 @@ class NoAnswer(msgspec.Struct, frozen=True, gc=False):
         trouble: The kind.
         detail: One line for people; holds no header, no key and no identifier.
         sent: Whether any byte of the request may have left: then the server may have acted on it.
+        stale: Whether a kept connection turned out to be closed when it was used again, before any byte of an
+            answer: a matter of the connection, not of the row, which goes again on a new one at no cost.
     """
 
     trouble: Trouble
     detail: str
     sent: bool
+    stale: bool = False
 
 
 Reply = Answer | NoAnswer
@@ -203,6 +206,8 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
         error_message: One line for people; empty on success.
         verified_contacts_left: Verified e-mails and phones the user still has, or None if unknown.
         lockout_risk: Whether the user may now have no way to sign in or recover, or None if unknown.
+        foreign: Whether the answer is not the API's own (promise 12), nor any of which that does not matter
+            (5xx, 408, 425, 429): something in front of the tenant gave it.
     """
 
     decision: Decision
@@ -212,6 +217,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     error_message: str = ""
     verified_contacts_left: int | None = None
     lockout_risk: bool | None = None
+    foreign: bool = False
 
 
 BARRED: Final = Verdict(
