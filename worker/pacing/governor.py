@@ -113,21 +113,49 @@ class Governor:
             return min(line, int(now >= self.outage.probe_at))
         return line
 
-    def learn(self, reply: Reply, now: float, *, alone: bool) -> None:
-        """Learn from what a call brought back; `alone`: no other call is in flight."""
+    def learn(
+        self,
+        reply: Reply,
+        now: float,
+        *,
+        alone: bool,
+        row: int = 0,  # noqa: ARG002
+        took_s: float = 0.0,  # noqa: ARG002
+        answered: bool | None = None,  # noqa: ARG002
+        sick: bool = False,
+    ) -> bool:
+        """Learn from what a call brought back; return whether it is taken as a limiter's refusal.
+
+        Args:
+            reply: What came back.
+            now: Monotonic seconds.
+            alone: Whether no other call is in flight.
+            row: The row's number.
+            took_s: Seconds from the turn to the reply.
+            answered: Whether the API itself gave the row a final answer; None: any 2xx to 4xx is taken for one.
+            sick: Whether this row was refused again and again while others were answered: its refusals say
+                nothing of the tenant.
+        """
         if self.outage.see(now, troubled=_is_trouble(reply), alone=alone):
             self._outage_turned(now)
         if isinstance(reply, Answer) and reply.status == _THROTTLED:
+            if sick:
+                return False
             self._cool_down(now, retry_after_s(reply, self._wall()))
-            return
+            return True
         if now >= self._resume_at:
             self._accepted_since = True
         if self._adaptive is None:
-            return
+            return False
         self._adaptive.accepted(now)
         self._until_look -= 1
         if not self._until_look:
             self._look(reply, now)
+        return False
+
+    def most_in_flight(self, now: float) -> int | None:  # noqa: ARG002
+        """Return how many calls may be in flight so that each is answered in time, or None for any number."""
+        return None
 
     def lost(self, now: float) -> None:
         """Say that the last call in flight ended with nothing to learn from."""
