@@ -5,6 +5,8 @@ A row's failure is never one of these: it is a value (`worker.model.Verdict`), r
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Self
 
 
@@ -12,6 +14,8 @@ class BulkUnverifyError(Exception):
     """The base of all expected failures; the command line prints its message and exits with its code."""
 
     exit_code = 2
+    details: Mapping[str, object] = MappingProxyType({})
+    """What `--json` tells besides the message."""
 
 
 class UsageError(BulkUnverifyError):
@@ -24,6 +28,14 @@ class ConfigurationError(BulkUnverifyError):
 
 class InputError(BulkUnverifyError):
     """The input file as a whole cannot be read as a batch. One bad row never raises this."""
+
+
+class WarnedError(InputError):
+    """The input was warned of, and `--strict` lets no such input pass."""
+
+    def __init__(self, message: str, details: Mapping[str, object]) -> None:
+        super().__init__(message)
+        self.details = details
 
 
 class RunBusyError(BulkUnverifyError):

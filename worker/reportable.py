@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from worker.model import Outcome, RunState
+from worker.warned import Warned
 
 COLLECTED: Final = "collected"
 """By this word a run's selection says that its rows were collected from a queue, and of which batch."""
@@ -96,6 +97,7 @@ class RunFacts:
         halt_reason: Why the last session halted, or empty.
         sessions: All sessions, oldest first.
         selection: How the input was read, as text by name: what was said of its columns, for example.
+        warnings: What looked wrong while it was read.
     """
 
     run_id: str
@@ -116,6 +118,7 @@ class RunFacts:
     halt_reason: str
     sessions: tuple[SessionFacts, ...]
     selection: Mapping[str, str]
+    warnings: tuple[Warned, ...] = ()
 
     @property
     def called_via(self) -> str:

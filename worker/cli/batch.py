@@ -23,6 +23,7 @@ def plan(
     operation: flags.Operation = None,
     reading: flags.Reading,
     again: flags.Again = False,
+    strict: flags.Strict = False,
     dry_run: flags.DryRun = False,
     steering: flags.Steering,
     runs: flags.Runs = DEFAULT_RUNS,
@@ -50,6 +51,7 @@ def plan(
         again,
         steering.exclude,
         steering.reason,
+        strict=strict,
     )
     folder = plan_run(request)
     refuse_if_finished(folder, settings)
@@ -73,6 +75,7 @@ def run(
     operation: flags.Operation = None,
     reading: flags.Reading,
     again: flags.Again = False,
+    strict: flags.Strict = False,
     dry_run: flags.DryRun = False,
     steering: flags.Steering,
     fleet: flags.Fleet,
@@ -82,7 +85,7 @@ def run(
 ) -> None:
     """Plan if needed, confirm, call, and report; resumes a run that is not finished."""
     from worker.cli.carry_out import CarryOut, carry_out
-    from worker.compose.planning import PlanRequest, check_selection, find_run, plan_run
+    from worker.compose.planning import PlanRequest, check_selection, find_run, plan_run, refuse_warned
     from worker.connection import load_tenant
 
     chosen, settings, options = load_tenant(tenant), given.settings(steering), given.input_options(reading)
@@ -90,6 +93,8 @@ def run(
     folder = None if again else find_run(runs, target)
     if folder is not None:
         check_selection(folder, operation, options)
+        if strict:
+            refuse_warned(folder)
     else:
         request = PlanRequest(
             Path(target),
@@ -101,6 +106,7 @@ def run(
             steering.exclude,
             steering.reason,
             called_at_once=not dry_run,
+            strict=strict,
         )
         folder = plan_run(request)
     carry_out(

@@ -9,9 +9,9 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Final, NoReturn, ParamSpec, TypeVar
 
 import typer
@@ -24,6 +24,7 @@ R = TypeVar("R")
 
 INTERRUPTED: Final = 130
 _SIGPIPE: Final = 141
+_NOTHING_MORE: Final[Mapping[str, object]] = MappingProxyType({})
 _UNEXPECTED: Final = 70
 """EX_SOFTWARE of sysexits.h: a defect of ours, not of the input."""
 
@@ -59,7 +60,8 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             with _interruptible():
                 return command(*args, **kwargs)
         except BulkUnverifyError as error:
-            fail(str(error), error.exit_code, as_json=bool(kwargs.get("as_json")))
+            as_json = bool(kwargs.get("as_json"))
+            fail(str(error), error.exit_code, as_json=as_json, details=error.details)
         except KeyboardInterrupt:
             fail(
                 "Interrupted. What is on disk is complete; run the same command to resume.",
@@ -112,11 +114,13 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
     raise _Interruption
 
 
-def fail(message: str, exit_code: int, *, as_json: bool = False) -> NoReturn:
+def fail(
+    message: str, exit_code: int, *, as_json: bool = False, details: Mapping[str, object] = _NOTHING_MORE
+) -> NoReturn:
     """Say what went wrong and exit; with `as_json` also as an object on standard output."""
     sys.stderr.write(f"bulk-unverify: {message}\n")
     if as_json:
-        _object(message, exit_code)
+        _object(message, exit_code, details)
     raise SystemExit(exit_code)
 
 
@@ -130,7 +134,7 @@ def _let_go_of_output() -> None:
         os.close(null)
 
 
-def _object(message: str, exit_code: int) -> None:
+def _object(message: str, exit_code: int, details: Mapping[str, object] = _NOTHING_MORE) -> None:
     with contextlib.suppress(OSError):  # whoever does not read it has the exit code
-        sys.stdout.write(json.dumps({"error": message, "exit_code": exit_code}) + "\n")
+        sys.stdout.write(json.dumps({"error": message, **details, "exit_code": exit_code}) + "\n")
         sys.stdout.flush()

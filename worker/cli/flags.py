@@ -103,6 +103,9 @@ Recall = Annotated[
         help="Have rows called by others that are with a queue's workers; what these did may be done twice.",
     ),
 ]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Take no input that is warned of: exit 2, nothing planned or sent.")
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask. Required where there is no terminal.")]
 Json = Annotated[
     bool, typer.Option("--json", help="Print the summary as one JSON object on standard output.")

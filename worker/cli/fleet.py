@@ -53,6 +53,7 @@ def enqueue(
     again: Annotated[
         bool, typer.Option("--again", help="Have the rows called, although they were published before.")
     ] = False,
+    strict: flags.Strict = False,
     runs: flags.Runs = DEFAULT_RUNS,
     as_json: flags.Json = False,
 ) -> None:
@@ -77,6 +78,7 @@ def enqueue(
         signing_key=read_signing_key(signing_key),
         exclude=exclude,
         runs_dir=runs,
+        strict=strict,
     )
     with given.naming(request.address):
         receipt = asyncio.run(enqueue(request))
@@ -88,10 +90,15 @@ def enqueue(
         f"Left out   {receipt.duplicate:,} duplicate, {receipt.invalid:,} invalid, {receipt.excluded:,} excluded"
     )
     show.first_invalid(receipt.first_invalid)
+    show.warned(receipt.warnings)
     exit_code = 1 if receipt.invalid else 0
     if as_json:
-        first_invalid = show.invalid_objects(receipt.first_invalid)
-        show.say_json(dataclasses.asdict(receipt) | {"first_invalid": first_invalid, "exit_code": exit_code})
+        told = {
+            "first_invalid": show.invalid_objects(receipt.first_invalid),
+            "warnings": [each.as_object() for each in receipt.warnings],
+            "exit_code": exit_code,
+        }
+        show.say_json(dataclasses.asdict(receipt) | told)
     raise SystemExit(exit_code)
 
 

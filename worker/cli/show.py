@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from worker.ledger import RunFolder
     from worker.pacing import RatePlan
     from worker.reportable import RunFacts
+    from worker.warned import Warned
 
 _FIRST_CALLS = 5
 
@@ -73,12 +74,15 @@ def plan(
     if barred := outcomes[Outcome.EXCLUDED] - known.outcomes[Outcome.EXCLUDED]:
         say(f"           {barred:,} of the excluded are on the protected list since after the plan")
     first_invalid(planned.first_invalid)
-    if planned.edge_whitespace:
-        say(
-            f"Warning    {planned.edge_whitespace:,} rows hold an id with white space at its edge, sent as is"
-        )
+    warned(planned.warnings)
     if rate is not None:
         say(f"Rate       {rate}; {_expected(calls, rate, deadline_s)}")
+
+
+def warned(warnings: Iterable[Warned]) -> None:
+    """Show what looked wrong in the input, though it is planned."""
+    for each in warnings:
+        say(f"Warning    {each.sentence()}")
 
 
 def first_invalid(rows: Iterable[tuple[int, int, str]]) -> None:
@@ -105,6 +109,7 @@ def plan_object(folder: RunFolder) -> dict[str, object]:
         "users": planned.users,
         "outcomes": foreseen(folder),
         "first_invalid": invalid_objects(planned.first_invalid),
+        "warnings": [each.as_object() for each in planned.warnings],
         "exit_code": 0,
     }
 

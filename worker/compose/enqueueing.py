@@ -15,11 +15,12 @@ from typing import Final
 
 from worker.brokers import QueueAddress, open_queue
 from worker.compose.operations import find_operation
-from worker.compose.planning import make_private
+from worker.compose.planning import make_private, refuse_warnings
 from worker.intake import InputOptions, as_file, load_protected, open_table
 from worker.ledger import Binding, PlanDraft, RunFolder, facts, pending_rows, remove_stale_drafts
 from worker.model import Outcome, Row
 from worker.queueing import Heading, Packing, ParsedRow, fit_reason, pack
+from worker.warned import Warned
 
 _MESSAGES_AT_ONCE: Final = 64
 _DIGEST_LENGTH: Final = 16
@@ -41,6 +42,7 @@ class EnqueueRequest:
         signing_key: Signs the messages; None does not.
         exclude: The protected list, or None.
         runs_dir: Where the input is planned meanwhile.
+        strict: Whether an input that is warned of is refused.
     """
 
     input_path: Path
@@ -54,6 +56,7 @@ class EnqueueRequest:
     signing_key: bytes | None
     exclude: Path | None
     runs_dir: Path
+    strict: bool = False
 
 
 @dataclasses.dataclass(slots=True)
@@ -70,6 +73,7 @@ class Receipt:
         excluded: Rows that are not, because the protected list has one of their ids.
         invalid: Rows that are not, because they cannot be called.
         first_invalid: The first of them: row number, line, why.
+        warnings: What looked wrong in the input.
         messages: Messages published so far, each confirmed by the broker.
     """
 
@@ -81,6 +85,7 @@ class Receipt:
     excluded: int
     invalid: int
     first_invalid: list[tuple[int, int, str]]
+    warnings: tuple[Warned, ...]
     messages: int = 0
 
 
@@ -91,6 +96,7 @@ async def enqueue(request: EnqueueRequest) -> Receipt:
         UsageError: There is no such operation, or the plan has no place.
         InputError: The file as a whole is no batch, and nothing was published.
         LedgerError: The plan could not be written (a full disk), and nothing was published.
+        WarnedError: The input is warned of, and this is `strict`: nothing was published.
         BrokerError: The broker is lost; publishing again is safe, as the rows keep their names.
     """
     if request.operation is not None:
@@ -125,12 +131,14 @@ def _planned(request: EnqueueRequest) -> Iterator[tuple[RunFolder, str]]:
         ) as draft,
     ):
         draft.add(table.rows())
-        draft.finish(header=table.header, protected=protected)
+        draft.finish(header=table.header, protected=protected, warnings=table.warnings)
+        if request.strict:
+            refuse_warnings(draft.drafted.plan_summary().warnings, "Nothing was published")
         yield draft.drafted, table.sha256
 
 
 def _receipt(request: EnqueueRequest, plan: RunFolder, sha256: str) -> Receipt:
-    outcomes = facts(plan).outcomes
+    outcomes, planned = facts(plan).outcomes, plan.plan_summary()
     again = f"-{secrets.token_hex(4)}" if request.again else ""
     return Receipt(
         queue=str(request.address),
@@ -140,7 +148,8 @@ def _receipt(request: EnqueueRequest, plan: RunFolder, sha256: str) -> Receipt:
         duplicate=outcomes[Outcome.DUPLICATE],
         excluded=outcomes[Outcome.EXCLUDED],
         invalid=outcomes[Outcome.INVALID],
-        first_invalid=list(plan.plan_summary().first_invalid),
+        first_invalid=list(planned.first_invalid),
+        warnings=planned.warnings,
     )
 
 

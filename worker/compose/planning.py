@@ -10,17 +10,18 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from worker.compose.operations import find_operation
 from worker.connection import Tenant
-from worker.errors import InputError, UsageError
+from worker.errors import InputError, UsageError, WarnedError
 from worker.hints import typed_for
 from worker.intake import InputOptions, as_file, digest, is_stream, load_protected, open_table
 from worker.ledger import Binding, PlanDraft, RunFolder, facts, remove_stale_drafts
 from worker.model import RunState
+from worker.warned import Warned
 
 _STEM: Final = re.compile(r"[^A-Za-z0-9]+")
 _STEM_LENGTH: Final = 24
@@ -41,6 +42,7 @@ class PlanRequest:
         reason: Why it is done.
         called_at_once: Whether its rows are called as soon as it is planned: then a plan that was looked at
             must not give way to one of other content in silence.
+        strict: Whether an input that is warned of is refused.
     """
 
     input_path: Path
@@ -52,6 +54,7 @@ class PlanRequest:
     exclude: Path | None
     reason: str
     called_at_once: bool = False
+    strict: bool = False
 
 
 def operator() -> str:
@@ -70,6 +73,7 @@ def plan_run(request: PlanRequest) -> RunFolder:
         InputError: The file as a whole cannot be planned.
         UsageError: There is no such operation, or the input is planned already: read in another way, or with
             other content and not finished.
+        WarnedError: It is warned of, and this is `strict`.
     """
     find_operation(request.operation)
     request.input_options.check()
@@ -88,7 +92,12 @@ def plan_run(request: PlanRequest) -> RunFolder:
         def existing() -> RunFolder | None:
             return None if request.again else _find(request, binding)
 
-        return existing() or _draft(request, binding, path, existing)
+        found = existing()
+        if found is None:
+            return _draft(request, binding, path, existing)
+    if request.strict:
+        refuse_warned(found)
+    return found
 
 
 def _find(request: PlanRequest, binding: Binding) -> RunFolder | None:
@@ -222,8 +231,35 @@ def _draft(
                 f"{request.input_path} changed while it was read. Plan it again when it is complete."
             )
         lists = [request.exclude.absolute()] if request.exclude else []
-        draft.finish(header=table.header, protected=protected, lists=lists)
+        draft.finish(header=table.header, protected=protected, lists=lists, warnings=table.warnings)
+        if request.strict:
+            refuse_warnings(draft.drafted.plan_summary().warnings, "Nothing was planned")
         return draft.publish(existing)
+
+
+def refuse_warned(planned: RunFolder) -> None:
+    """Refuse a plan that was made with warnings, as `--strict` asks, if it is still to be carried out.
+
+    Raises:
+        WarnedError: It has some.
+        LedgerError: The ledger cannot be read.
+    """
+    if facts(planned).state not in (RunState.FINISHED, RunState.CANCELLED):
+        refuse_warnings(planned.plan_summary().warnings, f"Nothing was sent for run {planned.run_id}")
+
+
+def refuse_warnings(warnings: Sequence[Warned], done: str) -> None:
+    """Refuse an input that is warned of; `done` says what was not done for it.
+
+    Raises:
+        WarnedError: With the warnings.
+    """
+    if warnings:
+        said = "; ".join(each.sentence() for each in warnings)
+        raise WarnedError(
+            f"{done}: --strict takes no input that is warned of. {said}. Mend these rows, or leave --strict out.",
+            {"warnings": [each.as_object() for each in warnings]},
+        )
 
 
 def _selection(options: InputOptions) -> dict[str, str]:

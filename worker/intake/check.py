@@ -11,6 +11,10 @@ _DOT_SEGMENTS: Final = frozenset({".", ".."})
 _BYTE_ORDER_MARK: Final = "\ufeff"
 _NOT_IN_AN_ID: Final = frozenset({"Cc", "Cs"})
 """Unicode's general categories of control characters and surrogates."""
+_UNSEEN: Final = frozenset({"Cf", "Zs", "Zl", "Zp"})
+"""Those of invisible characters (marks of direction, soft hyphens, joiners) and of all kinds of space."""
+_BLANK: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Letters and marks of other categories that show nothing either (Unicode's fillers, the empty Braille cell)."""
 
 
 class Fault(NamedTuple):
@@ -28,6 +32,15 @@ def find_fault(user_id: str, identifier_id: str) -> Fault | None:
 def is_plain(value: str) -> bool:
     """Tell cheaply that `value` is sound; what is not plain may be sound all the same."""
     return 2 < len(value) <= _PLAIN_CHARS and value.isascii() and value.isprintable() and " " not in value  # noqa: PLR2004 - longer than `..`
+
+
+def has_unseen_edge(value: str) -> bool:
+    """Tell whether an id begins or ends with a character that nobody sees: any space, any mark without ink."""
+    return bool(value) and (_is_unseen(value[0]) or _is_unseen(value[-1]))
+
+
+def _is_unseen(character: str) -> bool:
+    return character in _BLANK or unicodedata.category(character) in _UNSEEN
 
 
 def _find_id_fault(value: str, field: str) -> Fault | None:

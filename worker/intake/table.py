@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from worker.errors import InputError
-from worker.intake.check import Fault, find_fault, is_plain
+from worker.intake.check import Fault, find_fault, has_unseen_edge, is_plain
 from worker.intake.columns import find_both, has_own_columns, looks_like_header
 from worker.intake.delimited import Record, RecordParser, Sample
 from worker.intake.escaped import own_columns_dropped, unescape
@@ -20,6 +20,7 @@ from worker.intake.options import InputOptions
 from worker.intake.stored import StoredFile, open_stored
 from worker.intake.text import Block
 from worker.model import InputRow
+from worker.warned import Warnings
 
 _OBJECT_SUFFIXES: Final = frozenset({".jsonl", ".ndjson"})
 _PACKED_SUFFIXES: Final = frozenset({".gz", ".zst"})
@@ -39,6 +40,7 @@ class Table:
         ids: Indexes of the user's and the identifier's column within a row's cells.
         dialect: What was detected: `format`, `delimiter`, `encoding`, `compression`.
         rows: The rows.
+        warnings: What looks wrong in them, complete once they are exhausted.
     """
 
     def __init__(
@@ -48,11 +50,13 @@ class Table:
         ids: tuple[int, int],
         dialect: Mapping[str, str],
         rows: Iterator[InputRow],
+        warnings: Warnings,
     ) -> None:
         self._stored = stored
         self._columns = columns
         self._rows = rows
         self.name = stored.name
+        self.warnings = warnings
         self.user_index, self.identifier_index = ids
         self.dialect = MappingProxyType({**dialect, "compression": stored.compression})
 
@@ -119,9 +123,10 @@ def _open_delimited(stored: StoredFile, text: Text, encoding: str, options: Inpu
     records = parser.records(itertools.chain([first], text.rest))
     if report and "_error_code" in header:
         records = _still_broken(records, header.index("_error_code"))
-    rows = _limited(_rows(records, len(header), ids, tidy), options.max_rows, stored.name)
+    warnings = Warnings()
+    rows = _limited(_rows(records, len(header), ids, tidy, warnings), options.max_rows, stored.name)
     dialect = {"format": "csv", "delimiter": sample.delimiter, "encoding": encoding}
-    return Table(stored, columns, ids, dialect, rows)
+    return Table(stored, columns, ids, dialect, rows, warnings)
 
 
 def _open_objects(stored: StoredFile, text: Text, encoding: str, options: InputOptions) -> Table:
@@ -140,8 +145,9 @@ def _open_objects(stored: StoredFile, text: Text, encoding: str, options: InputO
     ids = find_both(columns, options, stored.name)
     reader = ObjectReader(columns, columns[ids[0]], columns[ids[1]], stored.name, report=report)
     records = reader.records(itertools.chain([text.head], text.rest), text.skipped)
-    rows = _limited(_rows(records, 0, ids, None), options.max_rows, stored.name)
-    return Table(stored, columns, ids, {"format": "jsonl", "encoding": encoding}, rows)
+    warnings = Warnings()
+    rows = _limited(_rows(records, 0, ids, None, warnings), options.max_rows, stored.name)
+    return Table(stored, columns, ids, {"format": "jsonl", "encoding": encoding}, rows, warnings)
 
 
 def _numbered(sample: Sample, options: InputOptions, name: str) -> list[str]:
@@ -172,9 +178,9 @@ def _tidier(header: Sequence[str]) -> tuple[_Tidy, list[str]]:
 
 
 def _rows(
-    records: Iterator[Record], width: int, ids: tuple[int, int], tidy: _Tidy | None
+    records: Iterator[Record], width: int, ids: tuple[int, int], tidy: _Tidy | None, warnings: Warnings
 ) -> Iterator[InputRow]:
-    """Number and validate records; `width` 0 takes any number of cells."""
+    """Number, validate and warn of records; `width` 0 takes any number of cells."""
     user_index, identifier_index = ids
     number = 0
     for line, raw_cells, fault in records:
@@ -185,8 +191,10 @@ def _rows(
             if is_plain(user_id) and is_plain(identifier_id):
                 yield InputRow(number, line, user_id, identifier_id, cells)
                 continue
-            wrong = find_fault(user_id, identifier_id) or Fault("", "")
-            yield InputRow(number, line, user_id, identifier_id, cells, *wrong)
+            wrong = find_fault(user_id, identifier_id)
+            if wrong is None and (has_unseen_edge(user_id) or has_unseen_edge(identifier_id)):
+                warnings.add("edge_white_space", line)
+            yield InputRow(number, line, user_id, identifier_id, cells, *(wrong or Fault("", "")))
         elif fault or len(raw_cells) > 1 or raw_cells[0].strip():
             number += 1
             yield _invalid(number, line, raw_cells, fault or _miscounted(raw_cells, width), (ids, tidy))

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from worker.errors import LedgerError
-from worker.ledger.folder import RunFolder
+from worker.ledger.folder import RunFolder, warnings_of
 from worker.ledger.schema import RESENT, broken, connect
 from worker.model import Outcome, RunState
 from worker.reportable import COLLECTED, ReportRow, RunFacts, SessionFacts
@@ -162,6 +162,7 @@ def _facts(connection: sqlite3.Connection, owned: Callable[[], bool]) -> RunFact
         halt_reason="" if last is None else last.halt_reason,
         sessions=sessions,
         selection=json.loads(meta["selection"]),
+        warnings=warnings_of(meta),
     )
 
 

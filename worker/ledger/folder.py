@@ -15,10 +15,13 @@ from worker.errors import BulkUnverifyError, UsageError
 from worker.hints import typed_for
 from worker.ledger.locks import FileLock, is_held
 from worker.ledger.schema import COOL_DOWN_UNTIL, broken, connect
+from worker.warned import Warned
 
 LEDGER = "ledger.sqlite"
 LISTS = "protected_lists"
 """Under this name the ledger keeps the paths of the protected lists, as a JSON array."""
+WARNINGS = "warnings"
+"""Under this name it keeps the plan's warnings, as a JSON array of code, count and lines."""
 _SHOWN_CHARS = 120
 _RUN_ID = re.compile(r"\d{8}-\d{6}-")
 """How a run's name begins, and a folder's that was not renamed."""
@@ -51,13 +54,13 @@ class PlanSummary:
 
     Attributes:
         users: Distinct users among the rows to be called.
-        edge_whitespace: Rows with an id that begins or ends with white space.
         first_invalid: The first invalid rows: row number, line, why.
+        warnings: What looked wrong while the input was read.
     """
 
     users: int
-    edge_whitespace: int
     first_invalid: tuple[tuple[int, int, str], ...]
+    warnings: tuple[Warned, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -217,8 +220,8 @@ class RunFolder:
         try:
             return PlanSummary(
                 users=int(meta["users"]),
-                edge_whitespace=int(meta["edge_whitespace"]),
                 first_invalid=tuple((row, line, why) for row, line, why in json.loads(meta["first_invalid"])),
+                warnings=warnings_of(meta),
             )
         except (KeyError, ValueError) as error:
             raise broken(self.ledger, error) from error
@@ -236,3 +239,17 @@ class RunFolder:
             raise broken(self.ledger, error) from error
         finally:
             connection.close()
+
+
+def warnings_of(meta: Mapping[str, str]) -> tuple[Warned, ...]:
+    """Return the plan's warnings from its facts.
+
+    Raises:
+        ValueError: They are no such thing.
+        KeyError: The same.
+    """
+    if WARNINGS in meta:
+        kept = json.loads(meta[WARNINGS])
+        return tuple(Warned(code, int(count), tuple(lines)) for code, count, lines in kept)
+    older = int(meta.get("edge_whitespace", "0"))  # all that older versions counted
+    return (Warned("edge_white_space", older, ()),) if older else ()

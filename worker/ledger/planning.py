@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import json
 import os
@@ -18,12 +19,13 @@ import msgspec
 
 from worker.errors import LedgerError, UsageError
 from worker.ledger.additions import as_value
-from worker.ledger.folder import LEDGER, LISTS, Binding, RunFolder
+from worker.ledger.folder import LEDGER, LISTS, WARNINGS, Binding, RunFolder
 from worker.ledger.inserts import insert
 from worker.ledger.locks import FileLock, alone_in, is_held
 from worker.ledger.marking import mark_duplicates, mark_excluded
 from worker.ledger.schema import TABLES, VERSION, broken
 from worker.model import InputRow, Outcome
+from worker.warned import Warnings
 
 _DRAFT: Final = ".planning-"
 _FIRST_INVALID: Final = 5
@@ -66,7 +68,6 @@ class PlanDraft:
         }
         self._rows = 0
         self._users = 0
-        self._edge_whitespace = 0
         self._first_invalid: list[tuple[int, int, str]] = []
 
     def __enter__(self) -> Self:
@@ -126,7 +127,12 @@ class PlanDraft:
             raise broken(self._draft / LEDGER, error) from error
 
     def finish(
-        self, *, header: tuple[str, ...], protected: frozenset[str], lists: Sequence[Path] = ()
+        self,
+        *,
+        header: tuple[str, ...],
+        protected: frozenset[str],
+        lists: Sequence[Path] = (),
+        warnings: Warnings | None = None,
     ) -> None:
         """Mark excluded and duplicate rows, count, and make the plan durable; `publish` makes it a run.
 
@@ -134,6 +140,7 @@ class PlanDraft:
             header: The input's own columns.
             protected: Ids that are not to be called.
             lists: Where they stand: what is put there later counts too.
+            warnings: What looked wrong while the rows were read.
 
         Raises:
             LedgerError: It could not be written.
@@ -142,7 +149,7 @@ class PlanDraft:
         try:
             mark_excluded(self._connection, protected)
             self._users = mark_duplicates(self._connection)
-            self._count(header)
+            self._count(header, warnings or Warnings())
             self._connection.execute("COMMIT")
             # A reader never stands in the way of the one who begins the run: it is in WAL mode already.
             self._connection.execute("PRAGMA journal_mode = WAL")
@@ -189,8 +196,6 @@ class PlanDraft:
             if row.error_code:
                 self._add_invalid(row)
                 continue
-            if user_id != user_id.strip() or identifier_id != identifier_id.strip():
-                self._edge_whitespace += 1
             stored = None if cells == [user_id, identifier_id] else encode(cells).decode()
             yield row.number, row.line, user_id, identifier_id, stored
 
@@ -203,12 +208,12 @@ class PlanDraft:
         values = (row.number, row.line, *ids, cells, str(Outcome.INVALID), row.error_code, message)
         insert(self._connection, _INVALID, [values])
 
-    def _count(self, header: tuple[str, ...]) -> None:
+    def _count(self, header: tuple[str, ...], warnings: Warnings) -> None:
         self._meta |= {
             "header": json.dumps(header),
             "rows": str(self._rows),
             "users": str(self._users),
-            "edge_whitespace": str(self._edge_whitespace),
+            WARNINGS: json.dumps([dataclasses.astuple(each) for each in warnings.all()]),
             "first_invalid": json.dumps(self._first_invalid),
         }
         self._connection.executemany("INSERT INTO meta (name, value) VALUES (?, ?)", self._meta.items())

@@ -35,6 +35,7 @@ class Summary(pydantic.BaseModel):
         input_sha256: Hex digest of the input.
         rows: Rows of the input.
         outcomes: Rows by outcome, zeros included.
+        warnings: What looked wrong in the input: code, count of rows, first lines.
         complete: Whether every row has its final outcome and the outcomes add up to the rows.
         calls: Requests sent, over all sessions.
         retries: Requests beyond the first of each row.
@@ -59,6 +60,7 @@ class Summary(pydantic.BaseModel):
     input_sha256: str
     rows: int = pydantic.Field(ge=0)
     outcomes: dict[Outcome, int]
+    warnings: list[dict[str, Any]]
     complete: bool
     calls: int = pydantic.Field(ge=0)
     retries: int = pydantic.Field(ge=0)
@@ -86,6 +88,7 @@ def summary(
         input_sha256=facts.input_sha256,
         rows=facts.rows,
         outcomes=every_outcome(facts.outcomes),
+        warnings=[each.as_object() for each in facts.warnings],
         complete=is_complete(facts),
         calls=facts.calls,
         retries=facts.retries,

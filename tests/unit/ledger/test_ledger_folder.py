@@ -153,6 +153,14 @@ def test_a_fact_that_is_gone_or_nonsense_is_a_sentence(tmp_path: Path, meta: str
         (folder.binding(), folder.plan_summary(), facts(folder))
 
 
+def test_warnings_that_are_nonsense_are_a_sentence(tmp_path: Path) -> None:
+    folder = plan(tmp_path, 1)
+    tamper(folder, "UPDATE meta SET value = 'x{' WHERE name = 'warnings'")
+    for read in (folder.plan_summary, lambda: facts(folder)):
+        with pytest.raises(LedgerError, match="cannot be used"):
+            read()
+
+
 def test_a_newer_ledger_is_refused_with_advice(tmp_path: Path) -> None:
     folder = plan(tmp_path, 1)
     tamper(folder, "PRAGMA user_version = 99")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from pathlib import Path
@@ -8,8 +9,9 @@ import pytest
 from unit.ledger.ledger_staging import BINDING, HEADER, look, pair, pairs, plan
 
 from worker.errors import LedgerError, UsageError
-from worker.ledger import PlanDraft, RunFolder, pending_rows, remove_stale_drafts, report_rows
+from worker.ledger import PlanDraft, RunFolder, facts, pending_rows, remove_stale_drafts, report_rows
 from worker.model import InputRow, Outcome
+from worker.warned import Warned, Warnings
 
 PLANNED = "SELECT row, planned, duplicate_of FROM rows ORDER BY row"
 
@@ -58,15 +60,38 @@ def test_invalid_goes_before_excluded_and_an_invalid_row_is_no_ones_first(tmp_pa
     ]  # fmt: skip
 
 
-def test_the_summary_counts_users_to_call_white_space_and_the_first_invalid(tmp_path: Path) -> None:
+def test_the_summary_counts_users_to_call_and_keeps_the_first_invalid(tmp_path: Path) -> None:
     rows = [
-        pair(1, "u", "i"), pair(2, "u", "j"), pair(3, "u", "i"), pair(4, " v", "i"), pair(5, "w", "i\u00a0"),
+        pair(1, "u", "i"), pair(2, "u", "j"), pair(3, "u", "i"), pair(4, " v", "i"), pair(5, "w", "i"),
         pair(6, "p", "i"), *(bad(number, f"x{number}") for number in range(7, 15)),
     ]  # fmt: skip
     summary = plan(tmp_path, rows, protected=["p"]).plan_summary()
     assert summary.users == 3  # u, " v" and w: p is excluded, the x are invalid
-    assert summary.edge_whitespace == 2
     assert summary.first_invalid == tuple((number, number + 1, "no identifier") for number in range(7, 12))
+
+
+def test_the_summary_keeps_what_the_input_was_warned_of(tmp_path: Path) -> None:
+    warnings = Warnings()
+    warnings.add("edge_white_space", 3)
+    draft = PlanDraft(tmp_path, "r", BINDING, operator="", reason="", planned_at=1.0)
+    with draft:
+        draft.add(pairs(1))
+        draft.finish(header=HEADER, protected=frozenset(), warnings=warnings)
+        folder = draft.publish()
+    assert folder.plan_summary().warnings == (Warned("edge_white_space", 1, (3,)),)
+    assert facts(folder).warnings == folder.plan_summary().warnings
+
+
+@pytest.mark.parametrize(("counted", "warned"), [("0", ()), ("2", (Warned("edge_white_space", 2, ()),))])
+def test_a_plan_of_an_older_version_tells_what_that_counted(
+    tmp_path: Path, counted: str, warned: tuple[Warned, ...]
+) -> None:
+    folder = plan(tmp_path, 1)
+    with contextlib.closing(sqlite3.connect(folder.ledger, isolation_level=None)) as connection:
+        connection.execute(
+            "UPDATE meta SET name = 'edge_whitespace', value = ? WHERE name = 'warnings'", (counted,)
+        )
+    assert folder.plan_summary().warnings == warned
 
 
 def test_only_plain_pairs_are_stored_without_their_cells(tmp_path: Path) -> None:

@@ -1,0 +1,81 @@
+"""What is planned, but looks wrong: counted by code while an input is read, with the first lines of each."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+SENTENCES: Final[Mapping[str, str]] = {
+    "edge_white_space": "an id begins or ends with white space or an invisible character, and is sent as it is",
+}
+"""The closed set of codes, each with what is said of its rows after their number."""
+
+MOST_LINES: Final = 5
+"""So many lines are kept of each code."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Warned:
+    """How many rows were warned of with one code.
+
+    Attributes:
+        code: A key of `SENTENCES`.
+        count: Rows.
+        lines: The first lines where they start, from 1; where the input has several parts, `part:line`.
+    """
+
+    code: str
+    count: int
+    lines: tuple[int | str, ...]
+
+    def sentence(self) -> str:
+        """Return what a person reads; a code of a newer version stands for itself."""
+        rows = f"{self.count:,} row{'' if self.count == 1 else 's'}"
+        said = f"{rows}: {SENTENCES.get(self.code, self.code)}"
+        if not self.lines:
+            return said
+        more = " and more" if self.count > len(self.lines) else ""
+        return f"{said} (line{'' if self.count == 1 else 's'} {', '.join(map(str, self.lines))}{more})"
+
+    def as_object(self) -> dict[str, object]:
+        """Return it as `--json` prints it."""
+        return {"code": self.code, "count": self.count, "lines": list(self.lines)}
+
+
+class Warnings:
+    """Collects warnings in bounded memory.
+
+    Attributes:
+        part: Name of the part that is read now; empty where the input is one file.
+    """
+
+    def __init__(self) -> None:
+        self.part = ""
+        self._counts: dict[str, int] = {}
+        self._lines: dict[str, list[int | str]] = {}
+
+    def add(self, code: str, line: int) -> None:
+        """Count one row that starts at `line`."""
+        self._counts[code] = self._counts.get(code, 0) + 1
+        lines = self._lines.setdefault(code, [])
+        if len(lines) < MOST_LINES:
+            lines.append(f"{self.part}:{line}" if self.part else line)
+
+    def put(self, code: str, count: int, lines: Iterable[int | str]) -> None:
+        """Set what is known of a code only when all rows were read; a count of 0 takes it out."""
+        self.drop(code)
+        if count:
+            self._counts[code] = count
+            self._lines[code] = list(lines)[:MOST_LINES]
+
+    def drop(self, code: str) -> None:
+        """Forget a code that turned out to be none for this input."""
+        self._counts.pop(code, None)
+        self._lines.pop(code, None)
+
+    def all(self) -> tuple[Warned, ...]:
+        """Return what was collected, in the order of `SENTENCES`."""
+        order = [code for code in SENTENCES if code in self._counts]
+        order += [code for code in self._counts if code not in SENTENCES]
+        return tuple(Warned(code, self._counts[code], tuple(self._lines[code])) for code in order)
