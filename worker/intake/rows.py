@@ -1,0 +1,116 @@
+"""Records to rows: numbered, validated and warned of."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Generator, Iterator
+from typing import Final
+
+from worker.errors import InputError
+from worker.intake.check import Fault, find_fault, has_unseen_edge, is_plain
+from worker.intake.delimited import Record
+from worker.model import InputRow
+from worker.warned import Warnings
+
+_SHAPE_FAULTS: Final = frozenset({"wrong_column_count", "broken_quoting", "undecodable", "not_text"})
+"""Faults after which a row of a report is not what the input's row was, but may look sound."""
+_SHOWN_SURPLUS_CHARS: Final = 200
+
+Tidy = Callable[[list[str]], list[str]]
+"""Makes a report's cells the input's again."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Shape:
+    """How a record's cells become a row's.
+
+    Attributes:
+        width: Cells of a sound record; 0 takes any number.
+        ids: Indexes of the user's and the identifier's column within a row's cells.
+        tidy: Applied to each record first, or None.
+    """
+
+    width: int
+    ids: tuple[int, int]
+    tidy: Tidy | None = None
+
+
+def number_rows(
+    records: Iterator[Record], shape: Shape, warnings: Warnings, number: int = 0
+) -> Generator[InputRow, None, int]:
+    """Number, validate and warn of records; return the last row's number.
+
+    Args:
+        records: The records, in order.
+        shape: How they become rows.
+        warnings: Where what looks wrong is counted.
+        number: Rows before them.
+    """
+    width, tidy = shape.width, shape.tidy
+    user_index, identifier_index = shape.ids
+    for line, raw_cells, fault in records:
+        if fault is None and (not width or len(raw_cells) == width):
+            number += 1
+            cells = tidy(raw_cells) if tidy else raw_cells
+            user_id, identifier_id = cells[user_index], cells[identifier_index]
+            if is_plain(user_id) and is_plain(identifier_id):
+                yield InputRow(number, line, user_id, identifier_id, cells)
+                continue
+            wrong = find_fault(user_id, identifier_id)
+            if wrong is None and (has_unseen_edge(user_id) or has_unseen_edge(identifier_id)):
+                warnings.add("edge_white_space", line)
+            yield InputRow(number, line, user_id, identifier_id, cells, *(wrong or Fault("", "")))
+        elif fault or len(raw_cells) > 1 or raw_cells[0].strip():
+            number += 1
+            yield _invalid(number, line, raw_cells, fault or _miscounted(raw_cells, width), shape)
+    return number
+
+
+def still_broken(records: Iterator[Record], code_index: int) -> Iterator[Record]:
+    """Keep rows of a report invalid whose cells may stand in the wrong columns or are not what they were.
+
+    A report has as many cells in each row as its header: a row that once had more or fewer looks sound in it, and
+    calling it could call somebody else.
+    """
+    for line, cells, fault in records:
+        code = cells[code_index] if fault is None and code_index < len(cells) else ""
+        if code in _SHAPE_FAULTS:
+            message = "the run that wrote this file found it broken; mend the row and empty its _error_code"
+            yield line, cells, Fault(code, message)
+        else:
+            yield line, cells, fault
+
+
+def _invalid(number: int, line: int, raw_cells: list[str], fault: Fault, shape: Shape) -> InputRow:
+    user_index, identifier_index = shape.ids
+    cells = shape.tidy(raw_cells) if shape.tidy and len(raw_cells) > 1 else raw_cells
+    whole = len(cells) > 1
+    user_id = cells[user_index] if whole and user_index < len(cells) else ""
+    identifier_id = cells[identifier_index] if whole and identifier_index < len(cells) else ""
+    return InputRow(number, line, user_id, identifier_id, cells, *fault)
+
+
+def _miscounted(cells: list[str], width: int) -> Fault:
+    message = f"the row has {len(cells)} columns, but the header has {width}"
+    if any("\n" in cell or "\r" in cell for cell in cells):
+        message += "; a quoted cell of it goes over several lines: mend the quote if one is missing"
+    if surplus := cells[width:]:
+        message += f"; beyond them: {', '.join(surplus)[:_SHOWN_SURPLUS_CHARS]!r}"
+    return Fault("wrong_column_count", message)
+
+
+def limited(rows: Iterator[InputRow], most: int | None, name: str) -> Iterator[InputRow]:
+    """Return `rows`; one more than `most` raises an `InputError`."""
+    if most is None:
+        return rows
+    return _counted(rows, most, name)
+
+
+def _counted(rows: Iterator[InputRow], most: int, name: str) -> Iterator[InputRow]:
+    for row in rows:
+        if row.number > most:
+            raise InputError(
+                f"{name} has more than {most} rows (--max-rows), the next one at line {row.line}:"
+                " nothing was planned; split the file or raise the limit."
+            )
+        yield row
