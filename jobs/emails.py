@@ -11,6 +11,7 @@ import msgspec
 
 from jobs.judging import describe_unreadable, judge_no_answer, judge_status, unconfirmed
 from worker.model import ANOTHER_USER, Answer, Call, Decision, NoAnswer, Outcome, Reply, Row, Verdict
+from worker.nesting import is_too_deep
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_\-]+").fullmatch
 _DOT_SEGMENTS: Final = (".", "..")
@@ -72,11 +73,11 @@ class EmailVerification:
             return judge_no_answer(reply)
         if reply.status != _OK:
             return judge_status(reply)
-        if reply.damage:
+        if reply.damage or is_too_deep(reply.body):
             return unconfirmed(reply, *describe_unreadable(reply))
         try:
             user = _decode(reply.body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return unconfirmed(reply, *describe_unreadable(reply))
         return self._judge_user(row, reply, user)
 

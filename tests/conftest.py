@@ -10,6 +10,9 @@ _NOTHING_FAILED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 _LEFT_OUT = ("skipped", "xfailed", "xpassed")
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever starts a suite with `&` has it ignored
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    # So has `nohup`, and what a test starts would inherit it. A handler is not inherited, and keeps the suite going.
+    signal.signal(signal.SIGHUP, lambda _signal, _frame: None)
 
 settings.register_profile("here", deadline=None, print_blob=True)
 settings.load_profile("here")

@@ -101,4 +101,8 @@ def _is_ip(host: str) -> bool:
 
 
 def _is_loopback(host: str) -> bool:
-    return host == "localhost" or (_is_ip(host) and ipaddress.ip_address(host).is_loopback)
+    """Return whether it is this machine; an IPv4 address in IPv6's form is not, as only newer Pythons say so."""
+    if not _is_ip(host):
+        return host == "localhost"
+    address = ipaddress.ip_address(host)
+    return address.is_loopback and getattr(address, "ipv4_mapped", None) is None

@@ -13,6 +13,7 @@ from worker.intake.columns import own_column_refusal
 from worker.intake.delimited import Record, find_damage
 from worker.intake.text import LONGEST_LINE_CHARS, Block, is_damaged, show_damage
 from worker.model import REPORT_COLUMNS
+from worker.nesting import is_too_deep
 
 MOST_COLUMNS: Final = 1000
 """Keys that are data (an id as a key) would make a table without end."""
@@ -87,7 +88,7 @@ class ObjectReader:
         try:
             texts = {key: _text(bytes(raw)) for key, raw in parsed.items() if key not in self._dropped}
             repeated = self._repeated_id(line)
-        except (msgspec.DecodeError, RecursionError):
+        except msgspec.DecodeError:
             return [line.rstrip("\r\n")[:_SHOWN_CHARS]], Fault("not_an_object", "a string is not sound JSON")
         if repeated:
             fault = Fault("repeated_key", f"{repeated!r} stands in the object more than once: leave one")
@@ -144,6 +145,6 @@ def _text(raw: bytes) -> str:
 
 def _parse(line: str) -> dict[str, msgspec.Raw] | None:
     try:
-        return _objects.decode(line)
-    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        return None if is_too_deep(line.encode()) else _objects.decode(line)
+    except (msgspec.DecodeError, UnicodeError):
         return None

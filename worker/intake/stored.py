@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
-import zstandard
-
 from worker.errors import InputError
+from worker.intake.zstd import ZstdError, new_unpacker
 
 PLAIN_CHUNK_BYTES: Final = 1 << 17
 _PACKED_CHUNK_BYTES: Final = 1 << 14
@@ -24,7 +23,7 @@ _ZSTD_SKIPPABLE: Final = (b"\x2a\x4d\x18", range(0x50, 0x60))
 
 
 class _Unpacker(Protocol):
-    """What zlib's and zstandard's decompression objects have in common."""
+    """What the decompression objects of zlib and Zstandard have in common."""
 
     @property
     def eof(self) -> bool: ...
@@ -39,11 +38,7 @@ def _gunzip() -> _Unpacker:
     return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
 
 
-def _unzstd() -> _Unpacker:
-    return zstandard.ZstdDecompressor().decompressobj()
-
-
-_UNPACKERS: Final[dict[str, Callable[[], _Unpacker]]] = {"gzip": _gunzip, "zstd": _unzstd}
+_UNPACKERS: Final[dict[str, Callable[[], _Unpacker]]] = {"gzip": _gunzip, "zstd": new_unpacker}
 
 
 class StoredFile:
@@ -82,7 +77,7 @@ class StoredFile:
             return
         try:
             yield from self._unpacked(_UNPACKERS[self.compression])
-        except (zlib.error, zstandard.ZstdError) as error:
+        except (zlib.error, ZstdError) as error:
             raise InputError(
                 f"{self.name} is packed with {self.compression} and broken ({error}): copy it again."
             ) from error

@@ -93,9 +93,13 @@ def _open(path: Path, *, read_only: bool) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
     )
-    # Zeroing what is deleted (some builds' default) costs a write a row and hides nothing: the report has it.
     cache_kib = _READ_CACHE_KIB if read_only else _WRITE_CACHE_KIB
-    connection.executescript(f"PRAGMA cache_size = -{cache_kib}; PRAGMA secure_delete = OFF")
+    try:
+        # Zeroing what is deleted (some builds' default) costs a write a row and hides nothing: the report has it.
+        connection.executescript(f"PRAGMA cache_size = -{cache_kib}; PRAGMA secure_delete = OFF")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

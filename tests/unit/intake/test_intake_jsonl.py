@@ -10,6 +10,7 @@ from worker.errors import InputError
 from worker.intake import InputOptions, open_table
 from worker.intake.objects import MOST_COLUMNS
 from worker.model import InputRow
+from worker.nesting import DEEPEST
 
 
 def read(tmp_path: Path, data: str | bytes, name: str = "in.jsonl") -> tuple[tuple[str, ...], list[InputRow]]:
@@ -58,6 +59,7 @@ def test_a_key_of_ours_that_appears_late_is_refused(tmp_path: Path, key: str) ->
         ('{"user_id":"u"', "not_an_object"),
         ('{"user_id":"\\ud800","identifier_id":"i"}', "not_an_object"),
         ('{"a":' + "[" * 100_000, "not_an_object"),
+        ('{"user_id":"u","identifier_id":"i","a":' + "[" * DEEPEST + "]" * DEEPEST + "}", "not_an_object"),
         ('{"identifier_id":"i"}', "missing_user_id"),
         ('{"user_id":"u","identifier_id":null}', "missing_identifier_id"),
         ('{"user_id":"","identifier_id":"i"}', "empty_user_id"),

@@ -8,11 +8,18 @@ from hypothesis import strategies as st
 
 from jobs.emails import UNVERIFY_EMAIL, VERIFY_EMAIL
 from worker.model import Answer, Damage, Decision, NoAnswer, Outcome, Row, Trouble, Verdict
+from worker.nesting import DEEPEST
 
 ROW = Row(7, "user-7", "mail-7")
 JSON = {"Content-Type": "application/json"}
 PROBLEM = {"Content-Type": "application/problem+json"}
 DEEP = b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+
+
+def nested(levels: int, inner: bytes = b"") -> bytes:
+    """Return a user's document with a field that has so many levels, the document's own included."""
+    arrays = levels - 1
+    return user()[:-1] + b', "x":' + b"[" * arrays + inner + b"]" * arrays + b"}"
 
 
 def contact(id_: str, *, verified: bool | None) -> dict[str, object]:
@@ -121,6 +128,15 @@ def test_a_200_that_does_not_show_it_is_unconfirmed(body: bytes, code: str) -> N
     assert (verdict.error_code, verdict.status) == (code, 200)
     assert verdict.error_message
     assert verdict.lockout_risk is None
+
+
+def test_how_deep_a_document_may_be_nested_is_the_same_on_every_python() -> None:
+    assert judge(200, nested(DEEPEST)).outcome is Outcome.SUCCEEDED
+    assert judge(200, nested(DEEPEST + 1)).error_code == "body_unreadable"
+    quoted = b'"' + b"[" * 9000 + b'\\" {{"'
+    assert judge(200, nested(DEEPEST, quoted)).outcome is Outcome.SUCCEEDED, "what is in a string is no level"
+    many = user(passkeys=[{"passkey_id": str(number)} for number in range(DEEPEST * 2)])
+    assert judge(200, many).outcome is Outcome.SUCCEEDED, "many are not deep"
 
 
 def test_html_with_200_names_the_proxy() -> None:

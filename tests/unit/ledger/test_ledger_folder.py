@@ -11,6 +11,7 @@ from unit.ledger.ledger_staging import BINDING, plan, tamper
 
 from worker.errors import LedgerError, RunBusyError, UsageError
 from worker.ledger import RunFolder, facts
+from worker.ledger.schema import connect
 
 
 def test_a_run_is_opened_by_name_or_by_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,6 +122,15 @@ def test_a_ledger_from_before_lists_were_remembered_names_none(tmp_path: Path) -
     folder = plan(tmp_path, 1)
     tamper(folder, "DELETE FROM meta WHERE name = 'protected_lists'")
     assert folder.protected_lists() == ()
+
+
+def test_a_ledger_that_is_no_database_is_not_left_open(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    path.write_bytes(b"not a database at all" * 300)
+    with pytest.raises(LedgerError) as caught:
+        connect(path, read_only=True)
+    open_files = {os.path.realpath(each) for each in Path("/proc/self/fd").iterdir()}
+    assert str(path.resolve()) not in open_files, f"while {caught.value} is told, its connection is closed"
 
 
 @pytest.mark.parametrize("content", [b"", b"not a database at all" * 300], ids=["empty", "garbage"])
