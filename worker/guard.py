@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import enum
 from typing import Final
 
+from worker.causes import Cause, Causes, told
 from worker.model import FAILURES, Decision, Outcome, Trouble, Verdict
 
 STREAK: Final = 20
-"""Answers of one kind in a row, without one success in the session, that show a wrong run."""
+"""First answers of one suspicious kind in a row, each of another row, that show a wrong run."""
 
 MINIMUM_FINISHED: Final = 50
-"""Rows that must have finished in the session before its failure rate is judged."""
+"""Rows that must have finished in the session before a share of failures is judged."""
+
+WINDOW: Final = 500
+"""Rows finished last whose share of failures is judged by itself: what went well before does not dilute it."""
 
 _MISCONFIGURED: Final = frozenset({Trouble.UNKNOWN_HOST, Trouble.CERTIFICATE, Trouble.PROXY})
+_FINAL: Final = Decision.FINAL
 _SUCCEEDED: Final = Outcome.SUCCEEDED
+_NOT_FOUND: Final = Outcome.NOT_FOUND
+_EXHAUSTED: Final = Outcome.EXHAUSTED
+_FORBIDDEN_STATUS: Final = 403
 _ADVICE: Final = {
     401: "the key is missing, wrong, revoked, or of another tenant. Check it with `bulk-unverify doctor`",
     402: "the tenant's plan lacks this feature. Ask the tenant's owner",
 }
+_REDIRECT: Final = "a redirect is never followed, so the key goes nowhere else. Check the tenant's domain"
 
 
 class HaltKind(enum.StrEnum):
@@ -40,15 +50,45 @@ class Halt:
 
     Attributes:
         kind: What showed it.
-        reason: What happened and what to do, for people.
+        what: What happened, for people.
+        advice: What to do, for people; names the flag with which the run can be finished all the same.
+        causes: The commonest of the failures that showed it, those with the most rows first.
+        kinds: How many kinds of failure there were, those among `causes` included.
         evidence: Outcomes whose rows, finished in this session, go back to pending.
         evidence_status: Only rows with this HTTP status go back, or None for all of `evidence`.
+        rows: Only these rows go back, or None for all of `evidence`.
+        unless_answering: It only stands if the tenant does not answer 200 to `GET users?size=1`.
     """
 
     kind: HaltKind
-    reason: str
+    what: str
+    advice: str = ""
+    causes: tuple[Cause, ...] = ()
+    kinds: int = 0
     evidence: frozenset[Outcome] = frozenset()
     evidence_status: int | None = None
+    rows: frozenset[int] | None = None
+    unless_answering: bool = False
+
+    @property
+    def reason(self) -> str:
+        """What happened, what failed how often, and what to do, in one line without a full stop at its end."""
+        failed = told(self.causes, self.kinds)
+        happened = f"{self.what}: {failed}" if failed else self.what
+        return f"{happened}. {self.advice}" if self.advice else happened
+
+    def resembles(self, verdict: Verdict) -> bool:
+        """Return whether a row that ended with `verdict` failed as the evidence did."""
+        return verdict.outcome in self.evidence and self.evidence_status in (None, verdict.status)
+
+    def unanswered(self, answer: str) -> Halt:
+        """Return the halt as it stands once the tenant was asked, and gave `answer`."""
+        return dataclasses.replace(
+            self,
+            unless_answering=False,
+            advice=f"Asked for its users (`GET users?size=1`), the tenant did not answer 200 but {answer}: domain or"
+            " key are wrong. Check them with `bulk-unverify doctor`",
+        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -62,17 +102,40 @@ class _Suspicion:
 
 
 _FORBIDDEN: Final = _Suspicion(
-    "403", "the key may not do this. Use a key with the right permissions", Outcome.REFUSED, 403
+    "403",
+    "The key may not do this, or no longer, or something refuses by 403 at this pace. Check the key with"
+    " `bulk-unverify doctor`; where a limiter or a firewall refuses, go on with a lower --rate; if these rows may"
+    " count as refused, go on with --accept refused",
+    Outcome.REFUSED,
+    _FORBIDDEN_STATUS,
 )
 _UNKNOWN: Final = _Suspicion(
-    "404", "probably the wrong tenant, or a file of another tenant. Check both", Outcome.NOT_FOUND, 404
+    "404",
+    "Probably the wrong tenant, or a file of another tenant. Check both; if these users are gone, go on with"
+    " --accept not_found",
+    _NOT_FOUND,
+    404,
 )
 _UNCONFIRMED: Final = _Suspicion(
     "unconfirmed",
-    "the replies do not show that anything was done; something may stand in front of the tenant."
-    " Look at `_error_message` in report.csv",
+    "The tenant answers and does not show the change. Look at one of these users in the tenant's console, and at"
+    " --operation; if these rows may stay unconfirmed, go on with --accept unconfirmed",
     Outcome.UNCONFIRMED,
 )
+
+
+def suspect(verdict: Verdict) -> Outcome | None:
+    """Return the outcome by which an answer is suspicious if there is nothing else, or None."""
+    suspicion = _suspicion(verdict)
+    return None if suspicion is None else suspicion.outcome
+
+
+def counts(verdict: Verdict) -> bool:
+    """Return whether this is an answer that a streak is made of, or broken by: only the API's own final one.
+
+    5xx, 408, 425, 429, what broke off, what never came and what is not the API's own do neither.
+    """
+    return verdict.decision is _FINAL and verdict.outcome is not Outcome.EXCLUDED
 
 
 class Guard:
@@ -80,82 +143,208 @@ class Guard:
 
     Args:
         max_failures: Largest tolerated share of failed rows, 0 to 1.
-        accept: Outcomes that do not count as failures. They still count for a streak: a run of nothing but
-            404 is a wrong tenant, whatever is accepted.
+        accept: Outcomes that are neither failures nor suspicious. A tenant of nothing but 404 is still asked
+            whether it is the right one.
+        can_ask: Whether the tenant can be asked (`Halt.unless_answering`); else what is accepted is believed.
     """
 
-    def __init__(self, *, max_failures: float, accept: frozenset[Outcome]) -> None:
+    def __init__(self, *, max_failures: float, accept: frozenset[Outcome], can_ask: bool = True) -> None:
         self._max_failures = max_failures
+        self._accept = accept
         self._counted = FAILURES - accept
+        self._asks = can_ask and _NOT_FOUND in accept
         self._answered = False
-        self._succeeded = False
-        self._finished = 0
-        self._failed = 0
+        self._succeeded = 0
+        self._finished = self._failed = self._exhausted = 0
+        self._causes = Causes()
+        self._outcomes: collections.Counter[Outcome] = collections.Counter()
+        self._window: collections.deque[tuple[int, Verdict] | None] = collections.deque(maxlen=WINDOW)
+        """The rows finished last, oldest first: those that failed, and None for each other one."""
+        self._failed_in_window = 0
         self._suspicion: _Suspicion | None = None
-        self._streak = 0
+        self._streak: list[tuple[int, Verdict]] = []
+        self._halt: Halt | None = None
+        self._halted_by = Causes()
 
-    def see_unfinished(self, verdict: Verdict) -> Halt | None:
-        """Judge a verdict after which the row is not finished (`RETRY`, `THROTTLED` or `HALT`)."""
+    def see_answer(self, row: int, verdict: Verdict, *, first: bool) -> Halt | None:
+        """Judge what came back for a row, whether it finishes the row or not; called in the order they came.
+
+        After a halt it returns that halt once more where the answer, of a call in flight, adds to its evidence.
+
+        Args:
+            row: The row's number.
+            verdict: What the reply means.
+            first: Whether no answer that counts (see `counts`) came for this row in this session before.
+        """
+        if verdict.outcome is _SUCCEEDED:
+            self._answered = True
+            self._succeeded += 1
+            self._suspicion = None
+            return None
+        if self._halt is not None:
+            return self._add_answer(row, verdict) if first else None
         if verdict.decision is Decision.HALT:
-            return Halt(HaltKind.ANSWER, _explain(verdict))
+            return self._stop(Halt(HaltKind.ANSWER, _explain(verdict)))
         if verdict.status is not None:
             self._answered = True
         elif not self._answered and verdict.error_code in _MISCONFIGURED:
-            return Halt(HaltKind.CONFIGURATION, verdict.error_message)
+            return self._stop(Halt(HaltKind.CONFIGURATION, verdict.error_message))
+        return self._judge_streak(row, verdict) if first and counts(verdict) else None
+
+    def see_finished(self, row: int, verdict: Verdict, *, others_pending: bool) -> Halt | None:
+        """Judge the verdict that finished a row; one that was barred from being called shows nothing.
+
+        After a halt it returns that halt once more where the row adds to its evidence.
+
+        Args:
+            row: The row's number.
+            verdict: Its last one.
+            others_pending: Whether rows that have not failed are pending: only then do exhausted ones count, as
+                sick rows finish last.
+        """
+        outcome = verdict.outcome
+        if outcome is Outcome.EXCLUDED:
+            return None
+        failed = outcome in self._counted
+        if self._halt is not None:
+            return self._add_finished(row, verdict) if failed else None
+        self._finished += 1
+        if failed:
+            self._outcomes[outcome] += 1
+            self._causes.add(verdict.status, verdict.error_code, verdict.error_message)
+            if outcome is _EXHAUSTED:
+                self._exhausted += 1
+            else:
+                self._failed += 1
+        self._slide((row, verdict) if failed and outcome is not _EXHAUSTED else None)
+        return self._judge_shares(others_pending) if self._failed or self._exhausted else None
+
+    def believe(self) -> None:
+        """Take back a halt that stood only `unless_answering`: the tenant answered, so its 404 are the rows' own."""
+        self._asks = False
+        self._halt = self._suspicion = None
+
+    def _judge_streak(self, row: int, verdict: Verdict) -> Halt | None:
+        suspicion = self._suspect(verdict)
+        if suspicion is not self._suspicion:
+            self._suspicion = suspicion
+            self._streak = []
+        if suspicion is None:
+            return None
+        self._streak.append((row, verdict))
+        if len(self._streak) < STREAK:
+            return None
+        self._count_evidence(self._streak)
+        if self._succeeded:
+            before = f"after {self._succeeded:,} successes"
+            rows = frozenset(row for row, _ in self._streak)
+        else:
+            before, rows = "and none succeeded", None
+        return self._stop(
+            Halt(
+                HaltKind.STREAK,
+                f"{STREAK} answers in a row were {suspicion.label}, {before}",
+                suspicion.advice,
+                evidence=frozenset({suspicion.outcome}),
+                evidence_status=suspicion.status,
+                rows=rows,
+                unless_answering=suspicion.outcome in self._accept,
+            )
+        )
+
+    def _suspect(self, verdict: Verdict) -> _Suspicion | None:
+        """Return what makes an answer suspicious at this point, or None if nothing does."""
+        suspicion = _suspicion(verdict)
+        if suspicion is _UNKNOWN:
+            accepted = _NOT_FOUND in self._accept and not self._asks
+            return None if self._succeeded or accepted else suspicion
+        return None if suspicion is None or suspicion.outcome in self._accept else suspicion
+
+    def _slide(self, failure: tuple[int, Verdict] | None) -> None:
+        window = self._window
+        if len(window) == WINDOW and window[0] is not None:
+            self._failed_in_window -= 1
+        window.append(failure)
+        self._failed_in_window += failure is not None
+
+    def _judge_shares(self, others_pending: bool) -> Halt | None:
+        failed = self._failed + (self._exhausted if others_pending else 0)
+        if self._finished >= MINIMUM_FINISHED and failed > self._max_failures * self._finished:
+            self._halted_by = self._causes
+            counted = self._counted if others_pending else self._counted - {_EXHAUSTED}
+            return self._too_many(f"{failed:,} of {self._finished:,} rows failed in this session", counted)
+        if self._failed_in_window > self._max_failures * WINDOW:
+            failures = [failure for failure in self._window if failure is not None]
+            self._count_evidence(failures)
+            return self._too_many(
+                f"{self._failed_in_window:,} of the last {WINDOW} rows failed",
+                self._counted - {_EXHAUSTED},
+                frozenset(row for row, _ in failures),
+            )
         return None
 
-    def see_finished(self, verdict: Verdict) -> Halt | None:
-        """Judge the verdict that finished a row; one that was barred from being called shows nothing."""
-        if verdict.outcome is _SUCCEEDED:
-            self._answered = self._succeeded = True
-            self._finished += 1
-            return self._judge_failures() if self._failed else None
-        if verdict.outcome is Outcome.EXCLUDED:
-            return None
-        self._finished += 1
-        self._answered = self._answered or verdict.status is not None
-        if verdict.outcome in self._counted:
-            self._failed += 1
-        return self._judge_streak(verdict) or self._judge_failures()
-
-    def _judge_streak(self, verdict: Verdict) -> Halt | None:
-        if self._succeeded or verdict.outcome is Outcome.EXHAUSTED:
-            return None  # an exhausted row says nothing about the run's rightness, and breaks no streak
-        suspicion = _suspect(verdict)
-        self._streak = self._streak + 1 if suspicion is self._suspicion else 1
-        self._suspicion = suspicion
-        if suspicion is None or self._streak < STREAK:
-            return None
-        return Halt(
-            HaltKind.STREAK,
-            f"{STREAK} answers in a row were {suspicion.label} and none succeeded: {suspicion.advice}",
-            frozenset({suspicion.outcome}),
-            suspicion.status,
+    def _too_many(self, what: str, evidence: frozenset[Outcome], rows: frozenset[int] | None = None) -> Halt:
+        seen = [outcome for outcome, _ in self._outcomes.most_common() if outcome in evidence]
+        return self._stop(
+            Halt(
+                HaltKind.FAILURES,
+                f"{what}, more than the {_percent(self._max_failures)} that --max-failures allows",
+                f"Mend the cause, then go on; if this is expected, go on with --accept {','.join(seen)}, or with a"
+                " higher --max-failures",
+                evidence=evidence,
+                rows=rows,
+            )
         )
 
-    def _judge_failures(self) -> Halt | None:
-        if self._finished < MINIMUM_FINISHED or self._failed <= self._max_failures * self._finished:
+    def _stop(self, halt: Halt) -> Halt:
+        if halt.evidence:
+            halt = dataclasses.replace(halt, causes=self._halted_by.commonest(), kinds=len(self._halted_by))
+        self._halt = halt
+        return halt
+
+    def _add_answer(self, row: int, verdict: Verdict) -> Halt | None:
+        assert self._halt is not None
+        if self._halt.kind is not HaltKind.STREAK or not counts(verdict) or not self._halt.resembles(verdict):
             return None
-        return Halt(
-            HaltKind.FAILURES,
-            f"{self._failed} of {self._finished} rows failed in this session, more than the"
-            f" {self._max_failures:.4%} that --max-failures allows. Look at `_error_code` in report.csv,"
-            " then raise --max-failures or --accept an outcome if this is expected",
-            self._counted,
-        )
+        return self._add(row, verdict)
+
+    def _add_finished(self, row: int, verdict: Verdict) -> Halt | None:
+        assert self._halt is not None
+        if self._halt.kind is not HaltKind.FAILURES or not self._halt.resembles(verdict):
+            return None
+        return self._add(row, verdict)
+
+    def _add(self, row: int, verdict: Verdict) -> Halt:
+        """Return the halt with one more row that shows it: of a call that was in flight when it stopped."""
+        assert self._halt is not None
+        rows = self._halt.rows
+        self._count_evidence([(row, verdict)])
+        return self._stop(dataclasses.replace(self._halt, rows=None if rows is None else rows | {row}))
+
+    def _count_evidence(self, failures: list[tuple[int, Verdict]]) -> None:
+        for _, verdict in failures:
+            self._halted_by.add(verdict.status, verdict.error_code, verdict.error_message)
 
 
-def _suspect(verdict: Verdict) -> _Suspicion | None:
+def _suspicion(verdict: Verdict) -> _Suspicion | None:
+    if not counts(verdict):
+        return None
     if verdict.outcome is Outcome.UNCONFIRMED:
         return _UNCONFIRMED
-    if verdict.outcome is Outcome.NOT_FOUND:
+    if verdict.outcome is _NOT_FOUND:
         return _UNKNOWN
-    return _FORBIDDEN if verdict.status == _FORBIDDEN.status else None
+    return _FORBIDDEN if verdict.status == _FORBIDDEN_STATUS else None
 
 
 def _explain(verdict: Verdict) -> str:
     status = verdict.status or 0
-    advice = _ADVICE.get(
-        status, "a redirect is never followed, so the key goes nowhere else. Check the tenant's domain"
+    said = (
+        f". It said: {verdict.error_code} {verdict.error_message}".rstrip(" .")
+        if verdict.error_message
+        else ""
     )
-    return f"the tenant answered {status}: {advice}"
+    return f"the tenant answered {status}: {_ADVICE.get(status, _REDIRECT)}{said}"
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.4f}".rstrip("0").rstrip(".") + "%"

@@ -150,10 +150,12 @@ class Pipeline:
                     self._ports.transport.distrust()  # before any await: it may be another call's answer
                 sent = _was_sent(reply)
                 self._finish(
-                    Result(row, verdict, row.earlier_requests + sent, sent, started_at, self._wall())
+                    Result(row, verdict, row.earlier_requests + sent, sent, started_at, self._wall()),
+                    first=True,
                 )
             else:
-                self._watch_unfinished(verdict)  # before anything else: a wrong run makes no further call
+                # before anything else: a wrong run makes no further call
+                self._heed(self._guard.see_answer(row.number, verdict, first=True))
                 await self._retry_room.acquire()
                 self._tasks.create_task(self._go_on(self._first_effort(row, reply, verdict, started_at)))
             await self._ports.recorder.room()
@@ -215,7 +217,7 @@ class Pipeline:
         if effort.verdict.error_code == ANOTHER_USER:
             self._ports.transport.distrust()
         self._count(effort, reply)
-        self._watch_unfinished(effort.verdict)
+        self._heed(self._guard.see_answer(effort.row.number, effort.verdict, first=False))
         return effort.verdict
 
     def _first_effort(self, row: Row, reply: Reply | None, verdict: Verdict, started_at: float) -> Effort:
@@ -232,21 +234,23 @@ class Pipeline:
         if effort.verdict.decision is Decision.RETRY and not self._ports.pacer.in_outage:
             effort.spent += 1
 
-    def _watch_unfinished(self, verdict: Verdict) -> None:
-        if verdict.decision is not Decision.FINAL:
-            self._heed(self._guard.see_unfinished(verdict))
-
     def _bar(self, row: Row) -> None:
         now = self._wall()
         self._finish(Result(row, BARRED, row.earlier_requests, False, now, now))
 
-    def _finish(self, result: Result) -> None:
+    def _finish(self, result: Result, *, first: bool = False) -> None:
         self._ports.recorder.record(result)
-        self._heed(self._guard.see_finished(result.verdict))
+        number, verdict = result.row.number, result.verdict
+        if first:
+            self._heed(self._guard.see_answer(number, verdict, first=True))
+        others_pending = not self._feed.exhausted
+        self._heed(self._guard.see_finished(number, verdict, others_pending=others_pending))
 
     def _heed(self, halt: Halt | None) -> None:
-        if halt is not None and self.halt is None:
-            self.halt = halt
+        if halt is None:
+            return
+        first, self.halt = self.halt is None, halt  # what calls in flight add to its evidence comes later
+        if first:
             self.stop()
             self._on_halt(halt)
 

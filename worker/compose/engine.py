@@ -196,7 +196,7 @@ async def calling_by_workers(
         key=via.signing_key,
         rows_per_message=via.rows_per_message,
     )
-    guard = Guard(max_failures=steering.max_failures, accept=steering.accept)
+    guard = Guard(max_failures=steering.max_failures, accept=steering.accept, can_ask=False)
     name = f"run-{secrets.token_hex(4)}"
     async with contextlib.aclosing(open_queue(via.address, name, lease_s=via.lease_s)) as queue:
         await queue.depth()  # a queue that cannot be reached is said before anything is published

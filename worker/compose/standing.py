@@ -308,8 +308,12 @@ class _Worker:
 
 def _halted_by(error: BulkUnverifyError, before: Halt | None = None) -> Halt:
     """Return that `error` halts the worker; what was evidence of a halt before it still is."""
-    evidence = () if before is None else (before.evidence, before.evidence_status)
-    return Halt(HaltKind.CONFIGURATION, str(error).rstrip("."), *evidence)
+    what = str(error).rstrip(".")
+    if before is None:
+        return Halt(HaltKind.CONFIGURATION, what)
+    return Halt(
+        HaltKind.CONFIGURATION, what, evidence=before.evidence, evidence_status=before.evidence_status
+    )
 
 
 def _end(desk: Desk, pipeline: Pipeline) -> None:

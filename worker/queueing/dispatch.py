@@ -111,6 +111,7 @@ class Dispatcher:
         self._looked_at = -math.inf
         """When it was looked what the queues hold of a run that is silent."""
         self._rounds = 1
+        self._all_published = False
         self._buried_before = 0
         self._ends_at = math.inf
         self._depth: Depth | None = None
@@ -182,6 +183,7 @@ class Dispatcher:
                 return
             rows = await self._ledger.claim(self._at_once)
             if not rows:
+                self._all_published = True
                 return
             await self._ledger.publish(rows, str(name))
             self._keep(rows, name)
@@ -244,7 +246,11 @@ class Dispatcher:
         del self._with_workers[found.index]
         result = result_of(found, msgspec.structs.replace(row, maybe_sent=row.maybe_sent or name.round > 0))
         self._ledger.record(result)
-        self._halt_if(self._guard.see_finished(result.verdict))
+        number, verdict = result.row.number, result.verdict
+        self._halt_if(self._guard.see_answer(number, verdict, first=True))
+        # Of rows that are with the workers nobody here knows which have failed before.
+        others_pending = not self._all_published
+        self._halt_if(self._guard.see_finished(number, verdict, others_pending=others_pending))
         return None
 
     async def _look_for_lost(self) -> None:
@@ -313,8 +319,10 @@ class Dispatcher:
             self._room.clear()
 
     def _halt_if(self, halt: Halt | None) -> None:
-        if halt is not None and self.halt is None:
-            self.halt = halt
+        if halt is None:
+            return
+        first, self.halt = self.halt is None, halt  # what was with the workers adds to its evidence later
+        if first:
             self.stop()
             self._on_halt(halt)
 

@@ -43,6 +43,5 @@ class Evidence:
         shows: list[Result] = []
         rest: list[Result] = []
         for result in self.release():
-            alike = halt.evidence_status in (None, result.verdict.status)
-            (shows if alike and result.verdict.outcome in halt.evidence else rest).append(result)
+            (shows if halt.resembles(result.verdict) else rest).append(result)
         return shows, rest
