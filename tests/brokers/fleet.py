@@ -39,6 +39,7 @@ class Fleet:
         self.url = server.url(f"fleet-{secrets.token_hex(4)}")
         self.key_file = folder / "key"
         self.key_file.write_text(SECRET)
+        self.key_file.chmod(0o600)
         self.env = os.environ | {
             "MONOCLOUD_MANAGEMENT_API_KEY_FILE": str(self.key_file),
             "MONOCLOUD_MANAGEMENT_DOMAIN": tenant.url,

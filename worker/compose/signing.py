@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
+from worker.connection.key import refuse_shown
 from worker.errors import ConfigurationError
 
 _LONGEST_KEY_BYTES: Final = 4096
@@ -14,12 +16,13 @@ def read_signing_key(path: Path | None) -> bytes | None:
     """Return the key that messages are signed with, from a file; None without one.
 
     Raises:
-        ConfigurationError: The file cannot be read, or holds too little to be a key.
+        ConfigurationError: The file cannot be read, others can read it, or it holds too little to be a key.
     """
     if path is None:
         return None
     try:
         with path.open("rb") as file:
+            refuse_shown(path, os.fstat(file.fileno()), "signing key's")
             key = file.read(_LONGEST_KEY_BYTES + 1).strip()
     except OSError as error:
         raise ConfigurationError(f"The signing key {path} cannot be read: {error.strerror}.") from None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -18,6 +20,8 @@ _LONGEST_CHARS: Final = 4096
 """Far more than any key has, so that a wrong file (a device, a disk) cannot fill the memory."""
 
 _CONTAINER_SECRETS: Final = Path("/run/secrets")
+_OTHERS: Final = stat.S_IROTH | stat.S_IWOTH
+_GROUP: Final = stat.S_IRGRP | stat.S_IWGRP
 
 
 class ApiKey:
@@ -60,6 +64,7 @@ def load_key() -> ApiKey:
     for path in _files(named):
         try:
             with path.open(encoding="utf-8") as file:
+                refuse_shown(path, os.fstat(file.fileno()), "key's")
                 text = file.read(_LONGEST_CHARS + 2)  # a line end, and one more than a key has
         except FileNotFoundError:
             if path is named:
@@ -72,6 +77,35 @@ def load_key() -> ApiKey:
         f"There is no key. Set {_NAME}_FILE to a file that only you can read, or {_NAME}, or use systemd's"
         f" LoadCredential={_CREDENTIAL}. It has no flag: arguments are visible to everybody."
     )
+
+
+def refuse_shown(path: Path, status: os.stat_result, whose: str) -> None:
+    """Refuse a key's file that others can read or change.
+
+    Where systemd or a container's engine put it, its mode says nothing: they keep others out of the folder. A group
+    may read what another user owns, as it is where an administrator or Kubernetes (`fsGroup`) hands out a key; what
+    is one's own is for oneself alone, as ssh has it. What is no regular file (a pipe) is read once.
+
+    Raises:
+        ConfigurationError: They can.
+    """
+    if not stat.S_ISREG(status.st_mode) or _is_handed_out(path):
+        return
+    own = status.st_uid == os.geteuid()
+    if not status.st_mode & (_OTHERS | _GROUP if own else _OTHERS | stat.S_IWGRP):
+        return
+    advice = f"chmod 600 {shlex.quote(str(path))}" if own else "its owner has to take that right away"
+    raise ConfigurationError(
+        f"The {whose} file {path} can be read or changed by others (its mode is {stat.S_IMODE(status.st_mode):04o}):"
+        f" {advice}. If others were on this machine, make a new key, too."
+    )
+
+
+def _is_handed_out(path: Path) -> bool:
+    folders = [_CONTAINER_SECRETS]
+    if credentials := os.environ.get("CREDENTIALS_DIRECTORY"):
+        folders.append(Path(credentials))
+    return any(path.absolute().is_relative_to(folder) for folder in folders)
 
 
 def _files(named: Path | None) -> Iterator[Path]:

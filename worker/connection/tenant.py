@@ -14,6 +14,8 @@ _LABEL: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _HOST: Final = re.compile(rf"(?!.{{254}}){_LABEL}(\.{_LABEL})*")
 """A host name in lower case. Source: RFC 1123, section 2.1."""
 
+_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
+"""A host that ends in a number is an IPv4 address, in one of its odd spellings. Source: URL Standard, 3.5."""
 _API_PATH: Final = re.compile(r"/api(/v1)?/*\Z", re.IGNORECASE)
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -60,6 +62,8 @@ class Tenant:
                 f"The tenant {given!r} would get the key over plain http. Write https://{rest} (plain http is for"
                 " this machine's loopback addresses alone)."
             )
+        if not loopback and not _is_ip(host):
+            _refuse_half(given, host)
         shown = f"[{host}]" if ":" in host else host
         name = shown if port in (None, _PORTS[scheme]) else f"{shown}:{port}"
         return cls(name, f"{scheme}://{name}/api/", loopback)
@@ -78,6 +82,18 @@ def _host_and_port(given: str, rest: str) -> tuple[str, int | None]:
     if port == 0 or rest.lower() not in (shown, f"{shown}:{port}"):
         raise _refusal(given)
     return host, port
+
+
+def _refuse_half(given: str, host: str) -> None:
+    """Refuse what is the beginning of a domain or of an IP address, and would be completed by a guess."""
+    first, dot, _ = host.partition(".")
+    if not dot:
+        raise ConfigurationError(
+            f"The tenant {given!r} is no whole domain. Was {first}.us.monocloud.com meant? Write the domain as the"
+            " tenant's dashboard shows it."
+        )
+    if _NUMBER.fullmatch(host.rpartition(".")[2]):
+        raise _refusal(given)
 
 
 def _refusal(given: str) -> ConfigurationError:

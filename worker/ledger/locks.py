@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from worker.errors import RunBusyError, UsageError
+from worker.tenancy import one_name
 
 _SYSTEM_LOCKS: Final = Path("/run/lock")
 _HOLDER_BYTES: Final = 4096
@@ -172,7 +173,7 @@ def tenant_lock(tenant: str, *, run_id: str, share: bool) -> FileLock:
     Raises:
         UsageError: None of these can be written to.
     """
-    name = hashlib.sha256(tenant.lower().encode()).hexdigest()[:16]
+    name = hashlib.sha256(one_name(tenant).encode()).hexdigest()[:16]
     busy = (
         f"Another run is calling {tenant} from this machine: {{holder}}. Two runs would together exceed the"
         " rate: wait for it, or give --share-tenant to both and half the rate to each."

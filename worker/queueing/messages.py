@@ -13,6 +13,7 @@ import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from worker.intake import find_fault
+from worker.tenancy import one_name
 
 MOST_ROWS: Final = 1000
 """Rows that one message may hold."""
@@ -157,7 +158,8 @@ def parse(body: bytes, *, key: bytes | None = None, tenant: str = "", operation:
         raise PoisonError(_why(error)) from None
     if key is not None:
         _check_signature(message, key)
-    _check_place("tenant", message.tenant, tenant)
+    if one_name(message.tenant) != one_name(tenant):
+        _check_place("tenant", message.tenant, tenant)
     _check_place("operation", message.operation, operation)
     rows = _numbered(message)
     for row in rows:

@@ -1,9 +1,13 @@
 """Where the key comes from, in which order, and that no error shows it."""
 
+import os
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from worker.compose.signing import read_signing_key
 from worker.connection import ApiKey, default_timeout_s, load_key
 from worker.errors import ConfigurationError
 
@@ -22,6 +26,7 @@ def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def written(path: Path, text: str | bytes = KEY) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    path.chmod(0o600)
     return path
 
 
@@ -143,3 +148,57 @@ def test_another_time_limit_is_refused(set_to: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv(TIMEOUT, set_to)
     with pytest.raises(ConfigurationError, match=TIMEOUT):
         default_timeout_s()
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o666, 0o604, 0o602, 0o640, 0o620, 0o444])
+def test_a_file_that_others_can_read_or_change_is_refused_and_the_advice_mends_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mode: int
+) -> None:
+    path = written(tmp_path / "my keys" / "file")
+    path.chmod(mode)
+    monkeypatch.setenv(f"{NAME}_FILE", str(path))
+    said = refused()
+    assert f"{mode:04o}" in said
+    advice = said.partition("): ")[2].partition(". If")[0]
+    subprocess.run(shlex.split(advice), check=True)
+    assert load_key().reveal() == KEY
+
+
+@pytest.mark.parametrize("link", [True, False])
+def test_where_a_container_or_systemd_put_it_the_mode_says_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, link: bool
+) -> None:
+    path = written(tmp_path / "run-secrets" / "monocloud_management_api_key")
+    path.chmod(0o444)
+    if link:
+        monkeypatch.setenv(f"{NAME}_FILE", str(path))
+    assert load_key().reveal() == KEY
+
+
+def test_a_group_may_read_what_an_administrator_handed_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = written(tmp_path / "file")
+    monkeypatch.setenv(f"{NAME}_FILE", str(path))
+    monkeypatch.setattr("worker.connection.key.os.geteuid", lambda: path.stat().st_uid + 1)
+    path.chmod(0o440)
+    assert load_key().reveal() == KEY
+    path.chmod(0o444)
+    assert "its owner has to" in refused()
+
+
+def test_a_pipe_is_read_whatever_its_mode(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, KEY.encode())
+    os.close(writer)
+    monkeypatch.setenv(f"{NAME}_FILE", f"/dev/fd/{reader}")
+    assert load_key().reveal() == KEY
+    os.close(reader)
+
+
+def test_a_signing_key_is_kept_like_a_key(tmp_path: Path) -> None:
+    path = written(tmp_path / "signing")
+    assert read_signing_key(path) == KEY.encode()
+    path.chmod(0o644)
+    with pytest.raises(ConfigurationError, match="chmod 600"):
+        read_signing_key(path)

@@ -112,6 +112,20 @@ def test_what_is_no_domain_is_refused(text: str) -> None:
     assert "hush" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "text", ["acme", "https://acme", "Acme:8443", "user-pool-7", "2130706433", "https://0x7f000001"]
+)
+def test_half_a_domain_is_refused_and_told_what_to_write(text: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"no whole domain. Was [\w-]+.us.monocloud.com meant"):
+        Tenant.parse(text)
+
+
+@pytest.mark.parametrize("text", ["127.1", "10.0.0", "acme.12", "1.2.3.0x4"])
+def test_an_address_in_an_odd_spelling_is_no_domain(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="is no domain"):
+        Tenant.parse(text)
+
+
 @given(st.text(st.sampled_from("aZ0.-:/@?#%[]\\ \t\nhttps127api")) | st.text())
 @example("http://127.0.0.1@evil.example")
 @example("http://evil.example\\@127.0.0.1")

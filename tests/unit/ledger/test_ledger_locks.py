@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -42,6 +43,33 @@ def test_a_tenant_is_called_by_one_run_unless_both_share(tmp_path: Path) -> None
         pytest.raises(RunBusyError, match="run b"),
     ):
         tenant_lock(TENANT, run_id="c", share=False).__enter__()
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("localhost:8090", "127.0.0.1:8090"),
+        ("[::1]:8090", "LOCALHOST:8090"),
+        ("[0:0::1]", "127.0.0.1"),
+        ("acme.example", "Acme.Example."),
+        ("acme.example:443", "acme.example"),
+        ("[2001:db8:0::1]", "[2001:DB8::1]"),
+    ],
+)
+def test_one_tenant_under_two_names_is_one_tenant(name: str, other: str) -> None:
+    with (
+        tenant_lock(name, run_id="first", share=False),
+        pytest.raises(RunBusyError, match="run first"),
+    ):
+        tenant_lock(other, run_id="second", share=False).__enter__()
+
+
+@pytest.mark.parametrize("other", ["127.0.0.1:8091", "acme.example:8443", "localhost.acme.example", "[::2]"])
+def test_what_only_looks_alike_is_another_tenant(other: str) -> None:
+    names = ["127.0.0.1:8090", "acme.example", "[2001:db8::1]"]
+    with contextlib.ExitStack() as held:
+        for name in [*names, other]:
+            held.enter_context(tenant_lock(name, run_id="any", share=False))
 
 
 def test_the_tenants_lock_is_open_to_other_users(tmp_path: Path) -> None:
