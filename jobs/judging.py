@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ValidationError
 
@@ -66,6 +67,18 @@ def unconfirmed(answer: Answer, code: str, message: str) -> Verdict:
     return Verdict(Decision.FINAL, Outcome.UNCONFIRMED, answer.status, code, one_line(message))
 
 
+def _leads(answer: Answer) -> str:
+    """Return where a redirect points to, by its host alone: path and query may hold what is nobody's business."""
+    address = answer.headers.get("Location", "").strip()
+    if not address:
+        return "names no other address"
+    try:
+        host = urlsplit(address).netloc.rpartition("@")[2]
+    except ValueError:
+        return "points to no address that can be read"
+    return f"points to {one_line(host)}" if host else "points to another path of the same host"
+
+
 def describe_unreadable(answer: Answer) -> tuple[str, str]:
     """Return code and message for a 200 whose body is not the document that it should be."""
     if answer.damage is not Damage.NONE:
@@ -86,6 +99,8 @@ def one_line(text: str) -> str:
 def _explain(answer: Answer) -> tuple[str, str]:
     """Return a short code and a sentence for an answer that is no success."""
     fallback = f"http_{answer.status}"
+    if 300 <= answer.status < 400:  # noqa: PLR2004 - a redirect
+        return fallback, _leads(answer)
     try:
         problem = _Problem.model_validate_json(answer.body)
     except ValidationError:

@@ -337,13 +337,12 @@ def _suspicion(verdict: Verdict) -> _Suspicion | None:
 
 
 def _explain(verdict: Verdict) -> str:
-    status = verdict.status or 0
-    said = (
-        f". It said: {verdict.error_code} {verdict.error_message}".rstrip(" .")
-        if verdict.error_message
-        else ""
-    )
-    return f"the tenant answered {status}: {_ADVICE.get(status, _REDIRECT)}{said}"
+    status, message = verdict.status or 0, verdict.error_message.rstrip(" .")
+    advice = _ADVICE.get(status)
+    if advice is None:
+        return f"the tenant answered {status}, which {message}: {_REDIRECT}"
+    said = f". It said: {verdict.error_code} {message}" if message else ""
+    return f"the tenant answered {status}: {advice}{said}"
 
 
 def _percent(share: float) -> str:

@@ -177,7 +177,7 @@ def test_a_worker_whose_ledger_cannot_be_used_ends_with_a_sentence_and_gives_bac
 def test_failed_rows_of_a_collected_run_go_again(fleet: Fleet) -> None:
     fleet.tenant.trouble(server_error=0.25)
     fleet.batch()
-    assert fleet.work("--until-empty", "--attempts", "1", "--max-failures", "100%").wait(60) == 0
+    assert fleet.work("--until-empty", "--attempts", "1", "--max-failures", "100%").wait(60) == 1
     code, told = collect(fleet)
     [run] = told["runs"]
     assert code == 1

@@ -160,7 +160,7 @@ async def test_the_protected_are_not_allowed(queue_of: OpenQueue) -> None:
 async def test_evidence_of_a_wrong_worker_is_not_recorded(queue_of: OpenQueue) -> None:
     queue = queue_of("worker")
     await queue.publish([message(0, 1, 2, batch_id="b")])
-    halt = Halt(HaltKind.STREAK, "all 404", frozenset({Outcome.NOT_FOUND}), 404)
+    halt = Halt(HaltKind.STREAK, "all 404", evidence=frozenset({Outcome.NOT_FOUND}), evidence_status=404)
     async with desk_on(queue) as desk:
         first, second, third = await desk.claim(3)
         desk.record(result(first, Outcome.NOT_FOUND, 404))
@@ -194,6 +194,27 @@ async def test_a_failure_after_a_success_is_recorded_at_once(queue_of: OpenQueue
         desk.record(result(second))
         await desk.flush()
         assert await found(queue) == [("b", 0, "not_found"), ("b", 1, "succeeded")]
+
+
+async def test_after_a_success_a_streak_is_kept_back_until_it_is_known_what_it_shows(
+    queue_of: OpenQueue,
+) -> None:
+    queue = queue_of("worker")
+    await queue.publish([message(*range(6), batch_id="b")])
+    halt = Halt(HaltKind.STREAK, "403", evidence=frozenset({Outcome.REFUSED}), evidence_status=403)
+    async with desk_on(queue) as desk:
+        rows = await desk.claim(6)
+        desk.record(result(rows[0]))
+        desk.record(result(rows[1], Outcome.REFUSED, 403))
+        await desk.flush()
+        assert await found(queue) == [("b", 0, "succeeded")]
+        desk.record(result(rows[2], Outcome.REFUSED, 422))  # so the one before was that row's own
+        for row in rows[3:]:
+            desk.record(result(row, Outcome.REFUSED, 403))
+        assert desk.take_back(halt)
+    assert await found(queue) == [("b", 1, "refused"), ("b", 2, "refused")]
+    async with desk_on(queue_of("another")) as desk:
+        assert {"u-3", "u-4", "u-5"} <= {row.user_id for row in await all_rows(desk)}
 
 
 class Hour:

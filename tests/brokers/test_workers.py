@@ -10,7 +10,7 @@ import time
 import pytest
 from brokers.fleet import ROWS, Fleet, every_row_once
 from brokers.servers import OWN, Server
-from fault.conftest import SECRET
+from fault.conftest import SECRET, wait_until
 
 from worker.brokers import QueueAddress
 from worker.model import Depth
@@ -75,32 +75,71 @@ def test_sigterm_gives_back_what_is_not_done_and_records_what_is(fleet: Fleet) -
 def test_a_wrong_key_fails_nothing_and_is_read_again(fleet: Fleet) -> None:
     rows = fleet.batch()
     fleet.key_file.write_text("a-key-that-is-wrong")
-    worker = fleet.work("--until-empty", "--probe-every", "1s", "--concurrency", "4")
+    worker = fleet.work("--probe-every", "1s", "--concurrency", "4")
     fleet.wait_for_calls(6)  # more than were in flight when it was refused: it has tried again
     assert fleet.results() == []
     fleet.key_file.write_text(SECRET)
+    wait_until(lambda: fleet.depth() == Depth(0, 0))
+    worker.terminate()
     _, err = worker.communicate(timeout=60)
     assert worker.returncode == 0
     assert "the tenant answered 401" in err
+    assert f"Done: {ROWS} succeeded." in err
     assert "Traceback" not in err
     every_row_once(fleet, rows)
+
+
+def publish_people(fleet: Fleet, *kinds: int) -> None:
+    """Publish so many users that are there, then so many that are not, and so on; a message each."""
+
+    async def publish(queue: WorkQueue) -> None:
+        there, pairs = iter(fleet.file(sum(kinds[::2]))), []
+        for number, count in enumerate(kinds):
+            gone = [(f"nobody-{number}-{index}", "mail-1") for index in range(count)]
+            pairs += gone if number % 2 else [next(there) for _ in range(count)]
+        rows = [{"user_id": user, "identifier_id": mail} for user, mail in pairs]
+        await queue.publish([json.dumps(row).encode() for row in rows])
+
+    asyncio.run(fleet.ask(publish))
 
 
 @pytest.mark.parametrize("broker", ["redis"], indirect=True)
 def test_a_halt_by_failures_after_successes_does_not_hold_a_row_for_ever(fleet: Fleet) -> None:
     """What fails after it proves nothing of the tenant: the rows before were done."""
-
-    async def publish(queue: WorkQueue) -> None:
-        pairs = fleet.file(30) + [(f"nobody-{number}", "mail-1") for number in range(30)]
-        rows = [{"user_id": user, "identifier_id": mail} for user, mail in pairs]
-        await queue.publish([json.dumps(row).encode() for row in rows])
-
-    asyncio.run(fleet.ask(publish))
-    worker = fleet.work("--until-empty", "--concurrency", "1", "--probe-every", "1s")
+    publish_people(fleet, 30, 30)
+    worker = fleet.work("--concurrency", "1", "--probe-every", "1s")
+    wait_until(lambda: fleet.depth() == Depth(0, 0))
+    worker.terminate()
     out, err = worker.communicate(timeout=60)
-    assert "more than the 20% that --max-failures allows" in err
+    assert "more than the 20% that --max-failures allows: 20 × 404 http_404" in err
     outcomes = json.loads(out)["outcomes"]
     assert (outcomes["succeeded"], outcomes["not_found"]) == (30, 30)
+
+
+@pytest.mark.parametrize("broker", ["redis"], indirect=True)
+@pytest.mark.parametrize(
+    ("kinds", "flags", "code", "said"),
+    [
+        ((10, 3), (), 1, "Done: 10 succeeded, 3 not_found."),
+        ((10, 3), ("--accept", "not_found"), 0, "Done: 10 succeeded, 3 not_found."),
+        ((0, 30), (), 3, "Halted: 20 answers in a row were 404, and none succeeded: 20 × 404 http_404"),
+        ((30, 30), (), 3, "Halted: 20 of 50 rows failed in this session, more than the 20%"),
+    ],
+)
+def test_until_empty_exits_as_a_run_does(
+    fleet: Fleet, kinds: tuple[int, ...], flags: tuple[str, ...], code: int, said: str
+) -> None:
+    publish_people(fleet, *kinds)
+    worker = fleet.work("--until-empty", "--concurrency", "1", *flags)
+    out, err = worker.communicate(timeout=60)
+    assert (worker.returncode, json.loads(out)["exit_code"]) == (code, code), err
+    assert said in err
+    assert "report.csv" not in err
+    if code == 3:
+        assert json.loads(out)["halt_reason"] in err
+        assert fleet.depth().waiting > 0, "what was not done stays in the queue"
+    else:
+        assert fleet.depth() == Depth(0, 0)
 
 
 def test_poison_is_listed_and_sent_again(fleet: Fleet) -> None:
@@ -109,7 +148,10 @@ def test_poison_is_listed_and_sent_again(fleet: Fleet) -> None:
 
     asyncio.run(fleet.ask(publish))
     for _ in range(2):
-        assert fleet.work("--until-empty").wait(60) == 0
+        worker = fleet.work("--until-empty")
+        _, err = worker.communicate(timeout=60)
+        assert worker.returncode == 1
+        assert "Buried: 2 messages that nobody can work on. `bulk-unverify dead-letters` says why." in err
         code, out, _ = fleet.call("dead-letters", "--json")
         letters = json.loads(out)["dead_letters"]
         reasons = {letter["body"]: letter["reason"] for letter in letters}
@@ -126,7 +168,7 @@ def test_a_letter_without_all_of_its_message_is_not_sent_again(fleet: Fleet) -> 
         await queue.publish([b"\xff", b"{nonsense", b" " * (MOST_BYTES + 1)])
 
     asyncio.run(fleet.ask(publish))
-    assert fleet.work("--until-empty").wait(60) == 0
+    assert fleet.work("--until-empty").wait(60) == 1
     code, out, _ = fleet.call("dead-letters", "--requeue", "--json")
     told = json.loads(out)
     assert (code, told["requeued"]) == (0, 1)
@@ -229,7 +271,7 @@ def test_what_somebody_else_put_among_the_dead_letters_hides_no_other(fleet: Fle
         await queue.publish([b"{nonsense"])
 
     asyncio.run(fleet.ask(put))
-    assert fleet.work("--until-empty").wait(60) == 0
+    assert fleet.work("--until-empty").wait(60) == 1
     code, out, err = fleet.call("dead-letters", "--json")
     assert code == 0, err
     letters = {letter["body"]: letter["reason"] for letter in json.loads(out)["dead_letters"]}

@@ -196,6 +196,7 @@ def work(
     )
     with given.naming(address):
         told = asyncio.run(stand(request))
+    show.worked(told)
     if told["not_recorded"]:
         show.say(f"Not recorded: {told['not_recorded']} rows, as the broker was lost. They are called again.")
     if as_json:

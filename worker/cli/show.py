@@ -164,6 +164,16 @@ def summary(folder: RunFolder, told: dict[str, object], *, as_json: bool) -> Non
     say(f"Report: {told['report']}")
 
 
+def worked(told: dict[str, object]) -> None:
+    """Show what a worker did: its rows by outcome, and the messages that it buried."""
+    outcomes, buried = told["outcomes"], told["buried"]
+    assert isinstance(outcomes, dict)
+    done = ", ".join(f"{count:,} {outcome}" for outcome, count in outcomes.items() if count) or "no row"
+    say(f"Done: {done}.")
+    if buried:
+        say(f"Buried: {buried:,} messages that nobody can work on. `bulk-unverify dead-letters` says why.")
+
+
 def status(folder: RunFolder) -> None:
     """Show how a run stands and what to do next."""
     for line in lines(facts(folder), folder.path):

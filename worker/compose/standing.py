@@ -24,7 +24,7 @@ from worker.compose.collecting import CollectedLedgers
 from worker.compose.operations import find_operation
 from worker.compose.options import Steering
 from worker.compose.sharing import Sharing, Together, keep_together
-from worker.compose.stopping import INTERRUPTED_EXIT, StopRequest, heed_signals
+from worker.compose.stopping import StopRequest, heed_signals
 from worker.compose.watch import ProtectedLists
 from worker.connection import ApiKey, Tenant
 from worker.errors import BrokerError, BulkUnverifyError, ConfigurationError, InputError, cause_of
@@ -34,6 +34,7 @@ from worker.pacing import AsyncPacer
 from worker.pipeline import Pipeline
 from worker.ports import Operation, WorkQueue
 from worker.queueing import Desk, Finder, HourlyCap, Patience, Terms, is_set_within
+from worker.report.summary import ASIDE, EXIT_GOOD, EXIT_HALTED, EXIT_INTERRUPTED, EXIT_ROWS_FAILED
 from worker.tracing import Tracing
 from worker.transport import AiohttpTransport, prime_malloc
 from worker.web import ListenAddress, MeteredPacer, MeteredTransport, listening
@@ -128,6 +129,8 @@ class _Worker:
         exclude = request.steering.exclude
         self._lists = ProtectedLists([exclude] if exclude else [])
         self._list_trouble: Halt | None = None
+        self._halt: Halt | None = None
+        """What ended it before the queue was empty, or None."""
         self._ledgers: CollectedLedgers | None = None
         if request.keep_in is not None:
             self._ledgers = CollectedLedgers(
@@ -170,8 +173,15 @@ class _Worker:
                 return
 
     async def run(self, key: ApiKey, together: Together) -> None:
-        """Work in sessions: one ends when the queue is empty, on a signal, or by a halt."""
+        """Work in sessions: one ends when the queue is empty, on a signal, or by a halt.
+
+        Who is to empty the queue ends with a halt; else one row is tried from time to time.
+        """
         halt = await self._session(key, together)
+        if halt is not None and self._request.until_empty:
+            self._halt, self.account.halted = halt, halt.reason
+            self._request.say(f"Halted: {halt.reason}. What was not done is given back to the queue.")
+            return
         while halt is not None and not self._stopped.is_set():
             self.account.halted = halt.reason
             every_s = self._request.probe_every_s
@@ -197,12 +207,22 @@ class _Worker:
             "outcomes": {outcome: self.account.outcomes[outcome] for outcome in Outcome},
             "buried": counts["buried"],
             "not_recorded": counts["unrecorded"],
+            "halt_reason": self.account.halted or None,
             "exit_code": BrokerError.exit_code if counts["unrecorded"] else self._how_it_ended(),
         }
 
     def _how_it_ended(self) -> int:
-        """Return the exit code: who is to empty the queue and was stopped before has not done it."""
-        return INTERRUPTED_EXIT if self._request.until_empty and self._stopped.is_set() else 0
+        """Return the exit code: of who is to empty the queue, as that of a run; else 0, as it was told to stop."""
+        if not self._request.until_empty:
+            return EXIT_GOOD
+        if self._halt is not None:
+            unsent = self._halt.kind is HaltKind.CONFIGURATION and self._halt is not self._list_trouble
+            return ConfigurationError.exit_code if unsent else EXIT_HALTED
+        if self._stopped.is_set():
+            return EXIT_INTERRUPTED
+        good = ASIDE | self._request.steering.accept
+        failed = self.account.counts()["buried"] or any(self.account.outcomes.keys() - good)
+        return EXIT_ROWS_FAILED if failed else EXIT_GOOD
 
     def _stop(self) -> None:
         self.account.stopping = True
@@ -241,7 +261,8 @@ class _Worker:
             halt = pipeline.halt or self._list_trouble
             if pipeline.halt is not None:
                 desk.take_back(pipeline.halt)  # what calls in flight added to it
-                if desk.has_success:  # what fails alone shows nothing then, and would hold its row for ever
+                alone = desk.has_success and pipeline.halt.kind is HaltKind.FAILURES
+                if alone:  # what fails alone shows nothing then, and would hold its row for ever
                     halt = dataclasses.replace(pipeline.halt, evidence=frozenset())
             elif after is not None and desk.take_back(after):
                 halt = after
@@ -261,6 +282,7 @@ class _Worker:
             rows_each=ahead.in_a_message,
             most_claims=1 if probing else None,
             key=self._request.signing_key,
+            accept=steering.accept,
         )
         return Desk(
             self._queue,

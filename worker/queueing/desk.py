@@ -47,6 +47,7 @@ class Terms:
         key: Only messages signed with it count; None takes all.
         rows_each: A message of more rows is published anew in parts; None takes it as it is.
         grace_s: Seconds that a lost broker has to come back once the desk closes.
+        accept: Outcomes that are no evidence of a wrong worker.
     """
 
     finder: Finder
@@ -56,6 +57,7 @@ class Terms:
     key: bytes | None = None
     rows_each: int | None = None
     grace_s: float = 10.0
+    accept: frozenset[Outcome] = frozenset()
 
 
 class Desk:
@@ -104,7 +106,7 @@ class Desk:
         """What came and is not taken up yet: fence, cap and dead letters may be slow."""
         self._in_hand: set[tuple[str, int]] = set()
         """Names of rows whose outcomes are not recorded yet."""
-        self._evidence = Evidence()
+        self._evidence = Evidence(terms.accept)
         self._reader = Reader(
             queue, terms.finder, terms.key, self._patience, log, keeper, cap, terms.rows_each
         )

@@ -1,21 +1,28 @@
-"""Failures that nobody may hear of yet: until there was a success, they may say that the worker is wrong."""
+"""Failures that nobody may hear of yet: they may say that the worker is wrong, not the rows (promise 6)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from worker.guard import Halt
+from worker.guard import Halt, counts, suspect
 from worker.model import FAILURES, Outcome, Result
 
 
 class Evidence:
-    """Keeps a session's failures back until there is a success, or nothing left to do that could bring one.
+    """Keeps failures back that may be the evidence of a wrong worker.
+
+    Until there is a success that is each of them. After one it is what a streak is made of, answers of one suspicious
+    kind in a row, until an answer of another kind shows that they were the rows' own.
+
+    Args:
+        accept: Outcomes that are nobody's evidence.
 
     Attributes:
         any_success: Whether a row succeeded.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, accept: frozenset[Outcome] = frozenset()) -> None:
+        self._accept = accept
         self._kept: list[Result] = []
         self.any_success = False
 
@@ -25,13 +32,23 @@ class Evidence:
 
     def hear(self, result: Result) -> Sequence[Result]:
         """Return the results that count from now on: none, this one, or with it those that were kept back."""
-        if result.verdict.outcome is Outcome.SUCCEEDED:
+        verdict = result.verdict
+        if verdict.outcome is Outcome.SUCCEEDED:
             self.any_success = True
             return [*self.release(), result]
-        if self.any_success or result.verdict.outcome not in FAILURES:
+        if not self.any_success:
+            if verdict.outcome not in FAILURES:
+                return [result]
+            self._kept.append(result)
+            return []
+        if not counts(verdict):
             return [result]
+        suspicion = suspect(verdict)
+        if suspicion in (None, Outcome.NOT_FOUND) or suspicion in self._accept:
+            return [*self.release(), result]
+        others = [] if self._is_kept(suspicion) else self.release()
         self._kept.append(result)
-        return []
+        return others
 
     def release(self) -> Sequence[Result]:
         """Return what is kept back: it counts as any other does."""
@@ -45,3 +62,7 @@ class Evidence:
         for result in self.release():
             (shows if halt.resembles(result.verdict) else rest).append(result)
         return shows, rest
+
+    def _is_kept(self, suspicion: Outcome | None) -> bool:
+        """Return whether what is kept back is of this kind: all of it is of one, once there was a success."""
+        return bool(self._kept) and suspect(self._kept[0].verdict) is suspicion

@@ -65,7 +65,12 @@ def without_echo(answer: Answer, key: str) -> Answer:
         body = body.replace(form.encode(), _REDACTED)
     if _shows(body.decode("utf-8", "replace"), key):
         body = _REDACTED
-    return answer if body is answer.body else msgspec.structs.replace(answer, body=body)
+    headers = answer.headers
+    if _shows(headers.get("Location", "").lower(), key.lower()):  # its host is told, which has no case
+        headers = {name: value for name, value in headers.items() if name.lower() != "location"}
+    if body is answer.body and headers is answer.headers:
+        return answer
+    return msgspec.structs.replace(answer, headers=headers, body=body)
 
 
 def _shows(text: str, key: str) -> bool:

@@ -182,6 +182,24 @@ def test_the_table_of_statuses(status: int) -> None:
     assert verdict.verified_contacts_left is None
 
 
+@pytest.mark.parametrize(
+    ("location", "said"),
+    [
+        ("https://login.example/realms/x?key=1#y", "points to login.example"),
+        ("https://user:secret@Login.example:8443/", "points to Login.example:8443"),
+        ("//login.example/in", "points to login.example"),
+        ("/api/users", "points to another path of the same host"),
+        ("?page=2", "points to another path of the same host"),
+        ("https://[::1", "points to no address that can be read"),
+        ("https://log\x1bin.example/", "points to log in.example"),
+        ("", "names no other address"),
+    ],
+)
+def test_a_redirect_says_to_which_host_it_leads_and_no_more(location: str, said: str) -> None:
+    verdict = UNVERIFY_EMAIL.judge(ROW, Answer(302, {"Location": location}, b"<html>Moved</html>"))
+    assert (verdict.decision, verdict.error_code, verdict.error_message) == (Decision.HALT, "http_302", said)
+
+
 @pytest.mark.parametrize("trouble", Trouble)
 @pytest.mark.parametrize("sent", [True, False])
 def test_no_answer_is_tried_again_and_only_a_timeout_after_sending_may_have_worked(

@@ -58,7 +58,7 @@ def only_the_last(halts: list[Halt | None]) -> Halt:
     return halts[-1]
 
 
-@pytest.mark.parametrize("status", [401, 402, 301, 307])
+@pytest.mark.parametrize("status", [401, 402])
 def test_the_first_of_these_halts(status: int) -> None:
     watch = guard()
     feed(watch, *[OK] * 100)
@@ -69,6 +69,16 @@ def test_the_first_of_these_halts(status: int) -> None:
     assert halt.kind is HaltKind.ANSWER
     assert f"the tenant answered {status}: " in halt.reason
     assert halt.reason.endswith("It said: x Key gone")
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_the_first_redirect_halts_and_says_where_it_leads(status: int) -> None:
+    watch = guard()
+    feed(watch, *[OK] * 100)
+    verdict = Verdict(Decision.HALT, Outcome.PENDING, status, f"http_{status}", "points to login.example")
+    halt = watch.see_answer(101, verdict, first=True)
+    assert halt is not None
+    assert halt.reason.startswith(f"the tenant answered {status}, which points to login.example: a redirect")
 
 
 @pytest.mark.parametrize("successes", [0, 1, 4100, 200_000])

@@ -172,3 +172,11 @@ def test_a_key_that_comes_back_in_escapes_takes_the_body_with_it(escape: Callabl
 )
 def test_an_error_that_does_not_show_the_key_stays_as_it_is(body: bytes) -> None:
     assert without_echo(Answer(400, {}, body), KEY).body == body
+
+
+def test_a_redirect_to_a_host_that_is_named_after_the_key_leads_nowhere() -> None:
+    for host in (KEY, KEY.upper()):
+        moved = Answer(302, {"Location": f"https://{host}.example/"}, b"")
+        assert "Location" not in without_echo(moved, KEY).headers
+    elsewhere = Answer(302, {"Location": "https://login.example/"}, b"")
+    assert without_echo(elsewhere, KEY) is elsewhere
