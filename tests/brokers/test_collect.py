@@ -232,7 +232,7 @@ def test_a_batch_id_cannot_lead_out_of_the_folder_of_runs(fleet: Fleet) -> None:
     [pair] = fleet.file(1)
     row = ParsedRow(index=1, user_id=pair[0], identifier_id=pair[1])
     publish(fleet, compose([row], Heading("b", 1)).replace(b'"b"', b'"../../b"'))
-    assert fleet.work("--until-empty").wait(60) == 0
+    assert fleet.work("--until-empty").wait(60) == 1
     assert collect(fleet) == (0, {"collected": 0, "runs": [], "exit_code": 0})
     assert "batch_id" in fleet.call("dead-letters")[2]
 

@@ -115,7 +115,7 @@ def test_an_hour_has_no_more_rows_than_it_may_have(fleet: Fleet) -> None:
 
 def test_a_message_that_no_hour_has_room_for_is_a_dead_letter(fleet: Fleet) -> None:
     fleet.batch(20, rows_per_message=10)
-    assert fleet.work("--until-empty", "--max-rows-per-hour", "9").wait(60) == 0
+    assert fleet.work("--until-empty", "--max-rows-per-hour", "9").wait(60) == 1
     letters = json.loads(fleet.call("dead-letters", "--json")[1])["dead_letters"]
     assert [letter["reason"] for letter in letters] == [
         "it has 10 rows, and an hour may have 9 (--max-rows-per-hour)"
