@@ -64,7 +64,7 @@ soak: setup ## Repeat the crash and fault suites ROUNDS times (10 unless told)
 
 .PHONY: lock
 lock: setup ## Resolve the dependencies anew: all locks; those of the product are a part of the first
-	$(COMPILE) --upgrade --extra parquet --extra redis --extra rabbitmq --extra nats --extra sqs --extra otel --group dev --group lint-deploy --output-file requirements.lock pyproject.toml
+	$(COMPILE) --upgrade --extra parquet --extra excel --extra redis --extra rabbitmq --extra nats --extra sqs --extra otel --group dev --group lint-deploy --output-file requirements.lock pyproject.toml
 	$(COMPILE) --upgrade --group build --constraint requirements.lock --output-file requirements-run.lock pyproject.toml
 	$(COMPILE) --upgrade --extra redis --extra rabbitmq --extra nats --extra sqs --extra otel --group build --constraint requirements.lock --output-file requirements-fleet.lock pyproject.toml
 	for rival in $(RIVALS); do \
