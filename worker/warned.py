@@ -8,8 +8,12 @@ from typing import Final
 
 SENTENCES: Final[Mapping[str, str]] = {
     "edge_white_space": "an id begins or ends with white space or an invisible character, and is sent as it is",
+    "empty_part": "it holds nothing",
 }
 """The closed set of codes, each with what is said of its rows after their number."""
+
+_OF_PARTS: Final = frozenset({"empty_part"})
+"""Codes of whole parts of an input, which `lines` names."""
 
 MOST_LINES: Final = 5
 """So many lines are kept of each code."""
@@ -31,12 +35,14 @@ class Warned:
 
     def sentence(self) -> str:
         """Return what a person reads; a code of a newer version stands for itself."""
-        rows = f"{self.count:,} row{'' if self.count == 1 else 's'}"
+        unit, place = ("part", "") if self.code in _OF_PARTS else ("row", "line")
+        rows = f"{self.count:,} {unit}{'' if self.count == 1 else 's'}"
         said = f"{rows}: {SENTENCES.get(self.code, self.code)}"
         if not self.lines:
             return said
         more = " and more" if self.count > len(self.lines) else ""
-        return f"{said} (line{'' if self.count == 1 else 's'} {', '.join(map(str, self.lines))}{more})"
+        places = f"{place}{'' if self.count == 1 else 's'} " if place else ""
+        return f"{said} ({places}{', '.join(map(str, self.lines))}{more})"
 
     def as_object(self) -> dict[str, object]:
         """Return it as `--json` prints it."""
@@ -55,12 +61,12 @@ class Warnings:
         self._counts: dict[str, int] = {}
         self._lines: dict[str, list[int | str]] = {}
 
-    def add(self, code: str, line: int) -> None:
-        """Count one row that starts at `line`."""
+    def add(self, code: str, line: int | str) -> None:
+        """Count one row that starts at `line`, or one part by its name."""
         self._counts[code] = self._counts.get(code, 0) + 1
         lines = self._lines.setdefault(code, [])
         if len(lines) < MOST_LINES:
-            lines.append(f"{self.part}:{line}" if self.part else line)
+            lines.append(f"{self.part}:{line}" if self.part and isinstance(line, int) else line)
 
     def put(self, code: str, count: int, lines: Iterable[int | str]) -> None:
         """Set what is known of a code only when all rows were read; a count of 0 takes it out."""

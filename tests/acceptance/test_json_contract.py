@@ -25,7 +25,7 @@ def _call(folder: Path, *words: str) -> tuple[int, dict[str, Any], str]:
     ("words", "said"),
     [
         (["run", "good.csv", "--json", "--no-such-flag"], "--no-such-flag"),
-        (["run", "--json"], "FILE|RUN"),
+        (["run", "--json"], "FILE...|RUN"),
         (["plan", "--json"], "argument"),
         (["run", "good.csv", "--json", "--concurrency", "many"], "--concurrency"),
         (["plan", "good.csv", "--max-rows", "-1", "--json"], "--max-rows"),

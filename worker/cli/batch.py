@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 @grouped
 def plan(
-    file: Annotated[Path, typer.Argument(help="CSV or JSON lines, also .gz or .zst; - for standard input.")],
+    file: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...",
+            help="CSV or JSON, also .gz or .zst; - for standard input. Several files, or a folder of part files, are"
+            " one input.",
+        ),
+    ],
     *,
     tenant: flags.Tenant = None,
     operation: flags.Operation = None,
@@ -43,7 +50,7 @@ def plan(
 
     chosen, settings = load_tenant(tenant), given.settings(steering)
     request = PlanRequest(
-        file,
+        file[0],
         given.input_options(reading),
         chosen,
         operation or DEFAULT_OPERATION,
@@ -52,6 +59,7 @@ def plan(
         steering.exclude,
         steering.reason,
         strict=strict,
+        further=tuple(file[1:]),
     )
     folder = plan_run(request)
     refuse_if_finished(folder, settings)
@@ -69,7 +77,10 @@ def plan(
 
 @grouped
 def run(
-    target: Annotated[str, typer.Argument(metavar="FILE|RUN", help="A file to plan, or a run to resume.")],
+    target: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE...|RUN", help="Files to plan as one input, or a run to resume."),
+    ],
     *,
     tenant: flags.Tenant = None,
     operation: flags.Operation = None,
@@ -90,14 +101,14 @@ def run(
 
     chosen, settings, options = load_tenant(tenant), given.settings(steering), given.input_options(reading)
     via = given.via(fleet, steering)
-    folder = None if again else find_run(runs, target)
+    folder = None if again or len(target) > 1 else find_run(runs, target[0])
     if folder is not None:
         check_selection(folder, operation, options)
         if strict:
             refuse_warned(folder)
     else:
         request = PlanRequest(
-            Path(target),
+            Path(target[0]),
             options,
             chosen,
             operation or DEFAULT_OPERATION,
@@ -107,6 +118,7 @@ def run(
             steering.reason,
             called_at_once=not dry_run,
             strict=strict,
+            further=tuple(map(Path, target[1:])),
         )
         folder = plan_run(request)
     carry_out(

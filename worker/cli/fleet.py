@@ -35,7 +35,13 @@ class Results(enum.StrEnum):
 
 @grouped
 def enqueue(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="The input; `-` for standard input.")],
+    file: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...",
+            help="The input; `-` for standard input. Several files, or a folder of part files, are one.",
+        ),
+    ],
     *,
     queue: _Queue = None,
     tenant: Annotated[
@@ -67,7 +73,7 @@ def enqueue(
     from worker.connection import load_tenant
 
     request = EnqueueRequest(
-        input_path=Path(file),
+        input_path=file[0],
         input_options=given.input_options(reading),
         address=given.address(queue),
         rows_per_message=rows_per_message,
@@ -79,6 +85,7 @@ def enqueue(
         exclude=exclude,
         runs_dir=runs,
         strict=strict,
+        further=tuple(file[1:]),
     )
     with given.naming(request.address):
         receipt = asyncio.run(enqueue(request))

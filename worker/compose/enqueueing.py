@@ -16,7 +16,7 @@ from typing import Final
 from worker.brokers import QueueAddress, open_queue
 from worker.compose.operations import find_operation
 from worker.compose.planning import make_private, refuse_warnings
-from worker.intake import InputOptions, as_file, load_protected, open_table
+from worker.intake import InputOptions, as_parts, load_protected, open_table
 from worker.ledger import Binding, PlanDraft, RunFolder, facts, pending_rows, remove_stale_drafts
 from worker.model import Outcome, Row
 from worker.queueing import Heading, Packing, ParsedRow, fit_reason, pack
@@ -43,6 +43,7 @@ class EnqueueRequest:
         exclude: The protected list, or None.
         runs_dir: Where the input is planned meanwhile.
         strict: Whether an input that is warned of is refused.
+        further: More files (or folders of part files) of the same input, in order.
     """
 
     input_path: Path
@@ -57,6 +58,7 @@ class EnqueueRequest:
     exclude: Path | None
     runs_dir: Path
     strict: bool = False
+    further: tuple[Path, ...] = ()
 
 
 @dataclasses.dataclass(slots=True)
@@ -124,8 +126,8 @@ def _planned(request: EnqueueRequest) -> Iterator[tuple[RunFolder, str]]:
     protected = load_protected(request.exclude) if request.exclude else frozenset()
     unbound = Binding(request.input_path.name, "", request.tenant or "", request.operation or "", {})
     with (
-        as_file(request.input_path, request.runs_dir) as path,
-        open_table(path, request.input_options) as table,
+        as_parts((request.input_path, *request.further), request.runs_dir) as parts,
+        open_table(parts, request.input_options) as table,
         PlanDraft(
             request.runs_dir, "enqueue", unbound, operator="", reason="", planned_at=time.time()
         ) as draft,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from worker.errors import UsageError
@@ -20,13 +21,13 @@ def export(folder: RunFolder, kind: str, destination: Destination, only: frozens
         LedgerError: The ledger cannot be read.
         ReportError: The report could not be written.
     """
-    known = facts(folder)
+    known, inputs = facts(folder), folder.binding().input_path.splitlines()
     if isinstance(destination, Path):
-        _refuse_evidence(folder, destination, known.input_sha256)
+        _refuse_evidence(folder, destination, known.input_sha256, inputs)
     return write_one(kind, destination, known, report_rows(folder), only)
 
 
-def _refuse_evidence(folder: RunFolder, destination: Path, input_sha256: str) -> None:
+def _refuse_evidence(folder: RunFolder, destination: Path, input_sha256: str, inputs: Sequence[str]) -> None:
     """Refuse to replace what proves a run: anything in a run's folder, its input, its protected lists."""
     try:
         path = destination.resolve()
@@ -40,8 +41,14 @@ def _refuse_evidence(folder: RunFolder, destination: Path, input_sha256: str) ->
         what = f"lies in the folder of run {kept.name}, whose files are its evidence"
     elif is_list:
         what = "is a protected list of the run"
-    elif exists and digest(path) == input_sha256:
+    elif exists and (digest(path) == input_sha256 or _is_one_of(path, inputs)):
         what = "is the run's input"
     else:
         return
     raise UsageError(f"{destination} {what}: a report must not replace it. Name another file.")
+
+
+def _is_one_of(path: Path, inputs: Sequence[str]) -> bool:
+    """Tell whether `path` is one of several input files, or lies in an input folder; one alone its digest tells."""
+    named = [Path(each) for each in inputs]
+    return path.parent in named or (len(named) > 1 and path in named)

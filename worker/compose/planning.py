@@ -18,7 +18,16 @@ from worker.compose.operations import find_operation
 from worker.connection import Tenant
 from worker.errors import InputError, UsageError, WarnedError
 from worker.hints import typed_for
-from worker.intake import InputOptions, as_file, digest, is_stream, load_protected, open_table
+from worker.intake import (
+    InputOptions,
+    Part,
+    as_parts,
+    digest_of,
+    is_stream,
+    load_protected,
+    open_table,
+    part_files,
+)
 from worker.ledger import Binding, PlanDraft, RunFolder, facts, remove_stale_drafts
 from worker.model import RunState
 from worker.warned import Warned
@@ -43,6 +52,7 @@ class PlanRequest:
         called_at_once: Whether its rows are called as soon as it is planned: then a plan that was looked at
             must not give way to one of other content in silence.
         strict: Whether an input that is warned of is refused.
+        further: More files (or folders of part files) of the same input, in order.
     """
 
     input_path: Path
@@ -55,6 +65,12 @@ class PlanRequest:
     reason: str
     called_at_once: bool = False
     strict: bool = False
+    further: tuple[Path, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """All that was given as the input, in order."""
+        return (self.input_path, *self.further)
 
 
 def operator() -> str:
@@ -79,14 +95,14 @@ def plan_run(request: PlanRequest) -> RunFolder:
     request.input_options.check()
     make_private(request.runs_dir)
     remove_stale_drafts(request.runs_dir)
-    with as_file(request.input_path, request.runs_dir) as path:
+    with as_parts(request.inputs, request.runs_dir) as parts:
         binding = Binding(
-            input_name=storable(request.input_path.name),
-            input_sha256=digest(path),
+            input_name=_input_name(request.inputs),
+            input_sha256=digest_of(parts),
             tenant=request.tenant.name,
             operation=request.operation,
             selection=_selection(request.input_options),
-            input_path="" if is_stream(request.input_path) else storable(str(request.input_path.resolve())),
+            input_path=_input_path(request.inputs),
         )
 
         def existing() -> RunFolder | None:
@@ -94,7 +110,7 @@ def plan_run(request: PlanRequest) -> RunFolder:
 
         found = existing()
         if found is None:
-            return _draft(request, binding, path, existing)
+            return _draft(request, binding, parts, existing)
     if request.strict:
         refuse_warned(found)
     return found
@@ -147,7 +163,7 @@ def _refuse_changed(planned: RunFolder, request: PlanRequest) -> None:
         return
     look = ", plan the new content to look at it first" if state is RunState.PLANNED else ""
     raise UsageError(
-        f"{request.input_path} has other content than when run {planned.run_id} was planned, which is"
+        f"{' '.join(map(str, request.inputs))} has other content than when run {planned.run_id} was planned, which is"
         f" {state}: carry that out (`{typed_for(planned.path, 'run')}`){look}, or give --again for a new run of"
         " the new content."
     )
@@ -161,10 +177,24 @@ def find_run(runs_dir: Path, target: str) -> RunFolder | None:
     """
     path = Path(target)
     try:
-        names_a_run = target != "-" and not path.is_file() and (path.is_dir() or (runs_dir / target).is_dir())
+        names_a_run = target != "-" and not path.is_file() and _is_run(runs_dir, path)
     except OSError:  # not to be looked at, or longer than a name can be: who opens the file says why
         return None
     return RunFolder.open(runs_dir, target) if names_a_run else None
+
+
+def _is_run(runs_dir: Path, path: Path) -> bool:
+    """Tell whether a folder is to be a run, though a broken one, rather than a folder of part files."""
+    if (len(path.parts) == 1 and (runs_dir / path).is_dir()) or RunFolder(path).exists:
+        return True
+    return path.is_dir() and not _holds_parts(path)
+
+
+def _holds_parts(folder: Path) -> bool:
+    try:
+        return bool(part_files([folder]))
+    except InputError:
+        return any(each.is_file() for each in folder.iterdir())
 
 
 def check_selection(folder: RunFolder, operation: str | None, options: InputOptions) -> None:
@@ -210,12 +240,12 @@ def check_tenant(folder: RunFolder, tenant: Tenant) -> None:
 
 
 def _draft(
-    request: PlanRequest, binding: Binding, path: Path, existing: Callable[[], RunFolder | None]
+    request: PlanRequest, binding: Binding, parts: Sequence[Part], existing: Callable[[], RunFolder | None]
 ) -> RunFolder:
     protected = load_protected(request.exclude) if request.exclude else frozenset()
     now = time.time()
     with (
-        open_table(path, request.input_options) as table,
+        open_table(parts, request.input_options) as table,
         PlanDraft(
             request.runs_dir,
             _run_id(request.input_path, now),
@@ -228,7 +258,7 @@ def _draft(
         draft.add(table.rows())
         if table.sha256 != binding.input_sha256:
             raise InputError(
-                f"{request.input_path} changed while it was read. Plan it again when it is complete."
+                f"{binding.input_name} changed while it was read. Plan it again when it is complete."
             )
         lists = [request.exclude.absolute()] if request.exclude else []
         draft.finish(header=table.header, protected=protected, lists=lists, warnings=table.warnings)
@@ -277,6 +307,18 @@ def _normal(planned: Mapping[str, str]) -> dict[str, str]:
 
 def _flag(name: str) -> str:
     return "--no-header" if name == "header" else f"--{name.replace('_', '-')}"
+
+
+def _input_name(inputs: Sequence[Path]) -> str:
+    more = f" and {len(inputs) - 1} more" if len(inputs) > 1 else ""
+    return storable(inputs[0].name + more)
+
+
+def _input_path(inputs: Sequence[Path]) -> str:
+    """Return where the input lies, a line each, or nothing where some of it cannot be read again."""
+    if any(map(is_stream, inputs)):
+        return ""
+    return storable("\n".join(str(path.resolve()) for path in inputs))
 
 
 def _run_id(input_path: Path, now: float) -> str:

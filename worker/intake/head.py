@@ -10,7 +10,7 @@ from worker.intake.binary import refuse_binary
 from worker.intake.columns import count_hits
 from worker.intake.delimited import DETECTED, Sample, sample_header, sample_rows
 from worker.intake.options import InputOptions
-from worker.intake.stored import StoredFile
+from worker.intake.stored import NothingHeldError, StoredFile
 from worker.intake.text import Block, blocks, detect_encoding, is_damaged
 
 
@@ -30,7 +30,9 @@ class Text:
                 break
             self.skipped += len(block.lines)
         else:
-            raise InputError(f"{name} holds nothing but empty lines: give a file with a header and rows.")
+            raise NothingHeldError(
+                f"{name} holds nothing but empty lines: give a file with a header and rows."
+            )
         self.rest = source
 
 
@@ -38,12 +40,13 @@ def open_text(stored: StoredFile, told: str | None) -> tuple[Text, str]:
     """Return the text of `stored` and its encoding.
 
     Raises:
-        InputError: It is empty or no text.
+        InputError: It is no text.
+        NothingHeldError: It is empty.
     """
     chunks = stored.chunks()
     head = next((chunk for chunk in chunks if chunk), b"")
     if not head:
-        raise InputError(f"{stored.name} unpacks to nothing: give a file with a header and rows.")
+        raise NothingHeldError(f"{stored.name} unpacks to nothing: give a file with a header and rows.")
     encoding, mark_bytes = detect_encoding(head, told, stored.name)
     refuse_binary(head, encoding, stored.name)
     lines = blocks(itertools.chain([head], chunks), encoding, mark_bytes, stored.name)

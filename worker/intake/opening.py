@@ -1,19 +1,19 @@
-"""Opens one stored file: which format it has, which columns, and its records."""
+"""Opens one stored file: which format it has; and of delimited text its columns and its records."""
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from worker.errors import InputError
 from worker.intake.columns import find_both, has_own_columns, looks_like_header
-from worker.intake.delimited import Record, RecordParser, Sample
+from worker.intake.delimited import RecordParser, Sample
 from worker.intake.escaped import own_columns_dropped, unescape
 from worker.intake.head import Text, open_text, read_header
-from worker.intake.objects import ObjectReader, sample_columns
+from worker.intake.opened import Opened, refuse_other
+from worker.intake.opened_objects import open_objects
 from worker.intake.options import InputOptions
 from worker.intake.rows import Shape, Tidy, still_broken
 from worker.intake.stored import StoredFile
@@ -23,33 +23,22 @@ _OBJECT_SUFFIXES: Final = frozenset({".jsonl", ".ndjson"})
 _PACKED_SUFFIXES: Final = frozenset({".gz", ".zst"})
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Opened:
-    """A file whose format and columns are known.
-
-    Attributes:
-        columns: The columns' names; JSON lines append to them while records are read.
-        shape: How its records become rows.
-        dialect: What was detected: `format`, `delimiter`, `encoding`.
-        records: Its records, once.
-    """
-
-    columns: list[str]
-    shape: Shape
-    dialect: Mapping[str, str]
-    records: Iterator[Record]
-
-
-def open_records(stored: StoredFile, path: Path, options: InputOptions) -> Opened:
+def open_records(stored: StoredFile, path: Path, options: InputOptions, like: Opened | None = None) -> Opened:
     """Detect the format of `stored`, which lies at `path`, and find its columns.
+
+    Args:
+        stored: The file.
+        path: Where it lies.
+        options: What was said of the input.
+        like: The first part of the same input, whose columns this one is to have; None if this is the first.
 
     Raises:
         InputError: The file as a whole is no batch.
     """
     text, encoding = open_text(stored, options.codec)
     if _is_objects(path, text.head, options):
-        return _open_objects(stored, text, encoding, options)
-    return _open_delimited(stored, text, encoding, options)
+        return open_objects(stored, text, encoding, options, like)
+    return _open_delimited(stored, text, encoding, options, like)
 
 
 def _is_objects(path: Path, head: Block, options: InputOptions) -> bool:
@@ -62,8 +51,12 @@ def _is_objects(path: Path, head: Block, options: InputOptions) -> bool:
     )
 
 
-def _open_delimited(stored: StoredFile, text: Text, encoding: str, options: InputOptions) -> Opened:
+def _open_delimited(
+    stored: StoredFile, text: Text, encoding: str, options: InputOptions, like: Opened | None
+) -> Opened:
     sample, before = read_header(text.head, options, stored.name)
+    if like is not None:
+        refuse_other(like, "csv", sample.cells if options.header else None, sample.width, stored.name)
     if options.header:
         header, report = sample.cells, has_own_columns(sample.cells, stored.name)
     else:
@@ -76,26 +69,7 @@ def _open_delimited(stored: StoredFile, text: Text, encoding: str, options: Inpu
     if report and "_error_code" in header:
         records = still_broken(records, header.index("_error_code"))
     dialect = {"format": "csv", "delimiter": sample.delimiter, "encoding": encoding}
-    return Opened(columns, Shape(len(header), ids, tidy), dialect, records)
-
-
-def _open_objects(stored: StoredFile, text: Text, encoding: str, options: InputOptions) -> Opened:
-    found = sample_columns([text.head])
-    if found is None:
-        raise InputError(
-            f"{stored.name}: none of the first lines is a JSON object; JSON lines have a whole one on each."
-        )
-    report = has_own_columns(found, stored.name)
-    columns = [found[index] for index in own_columns_dropped(found)] if report else found
-    if report and columns == ["input"]:
-        raise InputError(
-            f"{stored.name} is a JSON lines report, which is not read back: give failed.csv, or what"
-            " `report --format csv` writes."
-        )
-    ids = find_both(columns, options, stored.name)
-    reader = ObjectReader(columns, columns[ids[0]], columns[ids[1]], stored.name, report=report)
-    records = reader.records(itertools.chain([text.head], text.rest), text.skipped)
-    return Opened(columns, Shape(0, ids), {"format": "jsonl", "encoding": encoding}, records)
+    return Opened(stored.name, columns, tuple(header), Shape(len(header), ids, tidy), dialect, records)
 
 
 def _numbered(sample: Sample, options: InputOptions, name: str) -> list[str]:

@@ -15,6 +15,7 @@ from worker.warned import Warnings
 _SHAPE_FAULTS: Final = frozenset({"wrong_column_count", "broken_quoting", "undecodable", "not_text"})
 """Faults after which a row of a report is not what the input's row was, but may look sound."""
 _SHOWN_SURPLUS_CHARS: Final = 200
+_SOUND: Final = Fault("", "")
 
 Tidy = Callable[[list[str]], list[str]]
 """Makes a report's cells the input's again."""
@@ -36,7 +37,7 @@ class Shape:
 
 
 def number_rows(
-    records: Iterator[Record], shape: Shape, warnings: Warnings, number: int = 0
+    records: Iterator[Record], shape: Shape, warnings: Warnings, number: int = 0, part: str = ""
 ) -> Generator[InputRow, None, int]:
     """Number, validate and warn of records; return the last row's number.
 
@@ -45,6 +46,7 @@ def number_rows(
         shape: How they become rows.
         warnings: Where what looks wrong is counted.
         number: Rows before them.
+        part: Name of the part that they are of, for messages; empty where it is the whole input.
     """
     width, tidy = shape.width, shape.tidy
     user_index, identifier_index = shape.ids
@@ -59,11 +61,19 @@ def number_rows(
             wrong = find_fault(user_id, identifier_id)
             if wrong is None and (has_unseen_edge(user_id) or has_unseen_edge(identifier_id)):
                 warnings.add("edge_white_space", line)
-            yield InputRow(number, line, user_id, identifier_id, cells, *(wrong or Fault("", "")))
+            yield InputRow(number, line, user_id, identifier_id, cells, *_placed(wrong, part))
         elif fault or len(raw_cells) > 1 or raw_cells[0].strip():
             number += 1
-            yield _invalid(number, line, raw_cells, fault or _miscounted(raw_cells, width), shape)
+            placed = _placed(fault or _miscounted(raw_cells, width), part)
+            yield _invalid(number, line, raw_cells, placed, shape)
     return number
+
+
+def _placed(fault: Fault | None, part: str) -> Fault:
+    """Return a row's fault, if it has one, with the name of its part."""
+    if fault is None:
+        return _SOUND
+    return Fault(fault.code, f"{part}: {fault.message}") if part else fault
 
 
 def still_broken(records: Iterator[Record], code_index: int) -> Iterator[Record]:

@@ -22,6 +22,10 @@ _ZSTD_SKIPPABLE: Final = (b"\x2a\x4d\x18", range(0x50, 0x60))
 """RFC 8878, 3.1.2: a frame to skip begins with a byte of 0x50 to 0x5F and these three."""
 
 
+class NothingHeldError(InputError):
+    """A file holds nothing at all; as one part of several it may."""
+
+
 class _Unpacker(Protocol):
     """What the decompression objects of zlib and Zstandard have in common."""
 
@@ -56,7 +60,7 @@ class StoredFile:
         self.name = name
         self._first = self._read(PLAIN_CHUNK_BYTES)
         if not self._first:
-            raise InputError(f"{name} is empty (0 bytes): give a file with a header and rows.")
+            raise NothingHeldError(f"{name} is empty (0 bytes): give a file with a header and rows.")
         self.compression = _compression(self._first)
 
     @property
@@ -114,18 +118,19 @@ class StoredFile:
 
 
 @contextlib.contextmanager
-def open_stored(path: Path) -> Iterator[StoredFile]:
-    """Open `path` for reading.
+def open_stored(path: Path, shown: str | None = None) -> Iterator[StoredFile]:
+    """Open `path` for reading; messages call it `shown`, or by its path.
 
     Raises:
-        InputError: It does not exist, is a directory, may not be read, or is empty.
+        InputError: It does not exist, is a directory, or may not be read.
+        NothingHeldError: It is empty.
     """
     try:
         file = path.open("rb")
     except (OSError, ValueError) as error:
-        raise InputError(unreadable(str(path), error)) from error
+        raise InputError(unreadable(shown or str(path), error)) from error
     with file:
-        yield StoredFile(file, str(path))
+        yield StoredFile(file, shown or str(path))
 
 
 def digest(path: Path) -> str:
@@ -155,7 +160,7 @@ def unreadable(name: str, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return f"{name} does not exist: check the path."
     if isinstance(error, IsADirectoryError):
-        return f"{name} is a directory: give one file."
+        return f"{name} is a folder: give a file."
     if isinstance(error, PermissionError):
         return f"{name} may not be read by this user: change its permissions or run as its owner."
     return f"{name} cannot be read ({error})."

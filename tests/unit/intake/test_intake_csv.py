@@ -359,7 +359,7 @@ def test_a_bad_file_is_refused_with_a_sentence(tmp_path: Path, data: bytes, says
 
 
 def test_missing_files_directories_and_odd_names(tmp_path: Path) -> None:
-    for path, says in ((tmp_path / "none", "not exist"), (tmp_path, "directory"), (Path("a\0b"), "cannot")):
+    for path, says in ((tmp_path / "none", "not exist"), (tmp_path, "is a folder"), (Path("a\0b"), "cannot")):
         with pytest.raises(InputError, match=says), open_table(path, InputOptions()):
             pass
         with pytest.raises(InputError, match=says):
