@@ -73,6 +73,12 @@ class BrokerError(BulkUnverifyError):
     exit_code = 3
 
 
+class BrokerUnfitError(BrokerError):
+    """The broker answers, and as it is set up it would lose what it is given, or cannot do what is asked of it."""
+
+    exit_code = 2
+
+
 def cause_of(error: BaseException) -> BaseException:
     """Return what is to be told of an error: of several at once, one that has a sentence for people."""
     if isinstance(error, BaseExceptionGroup):

@@ -96,17 +96,21 @@ class _OwnProcess(Server):
 
 
 class RedisServer(_OwnProcess):
-    """A redis-server that writes each command to disk before it answers."""
+    """A redis-server that writes each command to disk before it answers; with a `configuration`, a Sentinel."""
 
     name = "redis"
     remembers_rows = True
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str, configuration: Path | None = None) -> None:
         binary = shutil.which("redis-server")
         assert binary, "redis-server is missing: install it (Debian: apt-get install redis-server)"
         self.port = free_port()
         where = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", folder)
-        super().__init__(binary, *where, "--appendonly", "yes", "--appendfsync", "always", "--save", "")
+        if configuration is not None:
+            super().__init__(binary, configuration, "--sentinel", *where)
+            return
+        keeping = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
+        super().__init__(binary, *where, *keeping, *options)
 
     def url(self, stream: str) -> str:
         return f"redis://127.0.0.1:{self.port}/0?stream={stream}"

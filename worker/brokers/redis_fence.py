@@ -11,8 +11,10 @@ from urllib.parse import urlsplit
 import redis.asyncio as redis
 from redis.exceptions import RedisError
 
+from worker.brokers import redis_scripts
 from worker.brokers.address import QueueAddress
 from worker.brokers.redis_client import broker_error, redis_client
+from worker.brokers.redis_fitness import check_fitness
 
 REMEMBERED_S: Final = 7 * 24 * 3600
 ROWS_EACH: Final = 65_536
@@ -31,13 +33,12 @@ class RedisFence:
     def __init__(self, address: QueueAddress, queue: QueueAddress) -> None:
         self._client = redis_client(address, timeout_s=_TIMEOUT_S)
         self._prefix = f"{{{address.name}}}.fence.{_place(queue)}."
+        self._remember = self._client.register_script(redis_scripts.REMEMBER)
 
     async def check(self) -> None:
         """Find out whether it can be used."""
-        async with self._pipeline() as pipeline:
-            pipeline.ping()
-            with _said():
-                await pipeline.execute()
+        with _said():
+            await check_fitness(self._client, keeps=True, what="The fence's Redis")
 
     async def known(self, rows: Mapping[str, Iterable[int]]) -> Mapping[str, frozenset[int]]:
         """Return which of `rows` (indexes by batch) have an outcome."""
@@ -49,9 +50,8 @@ class RedisFence:
         async with self._pipeline() as pipeline:
             for (batch, bitmap), indexes in _bitmaps(rows).items():
                 key = f"{self._prefix}{batch}/{bitmap}"
-                for index in indexes:
-                    pipeline.setbit(key, index % ROWS_EACH, 1)
-                pipeline.expire(key, REMEMBERED_S)
+                bits = [index % ROWS_EACH for index in indexes]
+                await self._remember(keys=[key], args=[REMEMBERED_S, *bits], client=pipeline)
             with _said():
                 await pipeline.execute()
 

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from worker.brokers import redis_fleet_scripts
 from worker.brokers.address import QueueAddress
 from worker.brokers.redis_client import broker_error, redis_client
+from worker.brokers.redis_fitness import Fitness
 from worker.sharing import ABSENT_S, Ask, Found, Grant
 
 _TIMEOUT_S: Final = 1.0
@@ -35,6 +36,7 @@ class RedisFleetStore:
         self._client = client
         self._prefix = f"bulk-unverify:{{{tenant}}}"
         self._keys = [f"{self._prefix}:{part}" for part in ("rate", "workers", "ceilings")]
+        self._fitness = Fitness(client)
         self._reserve = client.register_script(redis_fleet_scripts.RESERVE)
         self._leave = client.register_script(redis_fleet_scripts.LEAVE)
 
@@ -60,8 +62,10 @@ class RedisFleetStore:
             ABSENT_S * _US,
         ]
         try:
+            await self._fitness.check()
             return _grant(await self._reserve(keys=self._keys, args=words))
         except (RedisError, OSError) as error:
+            self._fitness.doubt()
             raise broker_error(error) from None
 
     async def leave(self, worker: str) -> None:
@@ -73,7 +77,7 @@ class RedisFleetStore:
 
     def row_count(self, queue: str) -> RedisRowCount:
         """Return what counts the rows of `queue`."""
-        return RedisRowCount(self._client, f"{self._prefix}:rows:{queue}")
+        return RedisRowCount(self._client, self._fitness, f"{self._prefix}:rows:{queue}")
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -85,18 +89,22 @@ class RedisRowCount:
 
     Args:
         client: The connections; this does not close them.
+        fitness: Whether their Redis keeps what it is given.
         key: Where the count is.
     """
 
-    def __init__(self, client: redis.Redis, key: str) -> None:
+    def __init__(self, client: redis.Redis, fitness: Fitness, key: str) -> None:
+        self._fitness = fitness
         self._key = key
         self._count = client.register_script(redis_fleet_scripts.COUNT)
 
     async def count(self, rows: int, most: int) -> float:
         """Count `rows` and return 0, or return in how many seconds to ask again."""
         try:
+            await self._fitness.check()
             return float(await self._count(keys=[self._key], args=[rows, most]))
         except (RedisError, OSError) as error:
+            self._fitness.doubt()
             raise broker_error(error) from None
 
 

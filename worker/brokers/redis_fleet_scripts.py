@@ -1,10 +1,13 @@
-"""What Redis does for a fleet's rate in one step, in Lua. Times are microseconds of its own clock."""
+"""What Redis does for a fleet's rate in one step, in Lua. Times are microseconds of its own clock.
+
+They run also when Redis is full: what they write is small, and goes by itself.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
-RESERVE: Final = """
+RESERVE: Final = """#!lua flags=allow-oom
 -- Gives out slots of one rate: a virtual schedule (GCRA of burst 1) that hands the next slots to whoever asks.
 -- KEYS: state; workers by when they were last heard of; workers by ceiling.
 -- ARGV: worker, ceiling, slots, accepted, refused, cool-down, told, willing, rate, climb, expected, absent.
@@ -71,14 +74,14 @@ for i = 1, #answer do answer[i] = string.format('%.17g', answer[i]) end
 return answer
 """
 
-LEAVE: Final = """
+LEAVE: Final = """#!lua flags=allow-oom
 -- Takes a worker out that goes, so that its share is free at once. KEYS: as above. ARGV: worker.
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('ZREM', KEYS[3], ARGV[1])
 if redis.call('HGET', KEYS[1], 'leader') == ARGV[1] then redis.call('HDEL', KEYS[1], 'leader', 'leads_until') end
 """
 
-COUNT: Final = """
+COUNT: Final = """#!lua flags=allow-oom
 -- Counts rows if the hour has room for them, and says in how many seconds to ask again if not.
 -- The minute an hour ago counts as a whole: no hour ever has more.
 -- KEYS: rows by minute. ARGV: rows, most.

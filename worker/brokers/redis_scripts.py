@@ -1,10 +1,13 @@
-"""What Redis does in one step, in Lua: each script changes a message only while it is its caller's."""
+"""What Redis does in one step, in Lua: each script changes a message only while it is its caller's.
+
+They run also when Redis is full, or nobody could work it off: what they record makes room once it is collected.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
-SETTLE: Final = """
+SETTLE: Final = """#!lua flags=allow-oom
 -- Records outcomes and acknowledges messages, each of them only while it is ours: a stale worker changes nothing.
 -- KEYS: stream, streams of results. ARGV: group, consumer, seconds of a fence, prefix of fences, rows in one bitmap,
 -- the messages as MessagePack, then the body of each outcome in their order. A message is: id, whether it is done,
@@ -39,7 +42,7 @@ for _, message in ipairs(cmsgpack.unpack(ARGV[6])) do
 end
 return lost
 """
-BURY: Final = """
+BURY: Final = """#!lua flags=allow-oom
 -- KEYS: stream, dead letters. ARGV: group, consumer, id, letter.
 if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1, ARGV[2]) == 1 then
   redis.call('XADD', KEYS[2], '*', 'message', ARGV[4])
@@ -47,7 +50,7 @@ if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1, ARGV[2]) == 1 
   redis.call('XDEL', KEYS[1], ARGV[3])
 end
 """
-ACKNOWLEDGE: Final = """
+ACKNOWLEDGE: Final = """#!lua flags=allow-oom
 -- KEYS: stream. ARGV: group, consumer, ids.
 for i = 3, #ARGV do
   if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1, ARGV[2]) == 1 then
@@ -56,7 +59,23 @@ for i = 3, #ARGV do
   end
 end
 """
-HOLD: Final = """
+JOIN: Final = """#!lua flags=allow-oom
+-- KEYS: stream. ARGV: group.
+redis.call('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')
+"""
+DEPTH: Final = """#!lua flags=no-writes
+-- Both at one moment; a transaction would do, but a full Redis takes no command into one, not even these.
+-- KEYS: stream. ARGV: group.
+return {redis.call('XLEN', KEYS[1]), redis.call('XPENDING', KEYS[1], ARGV[1])}
+"""
+REMEMBER: Final = """#!lua flags=allow-oom
+-- KEYS: a bitmap. ARGV: seconds that it lasts, then the bits to set.
+for i = 2, #ARGV do
+  redis.call('SETBIT', KEYS[1], ARGV[i], 1)
+end
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+"""
+HOLD: Final = """#!lua flags=allow-oom
 -- Begins leases anew (idle 0), or ends them (idle as long as a lease, for a consumer that nobody is).
 -- KEYS: stream. ARGV: group, consumer, new owner, idle ms, then for each message: id, times.
 for i = 5, #ARGV, 2 do

@@ -14,12 +14,13 @@ from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
 import msgspec
 import redis.asyncio as redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from worker.brokers import redis_scripts
 from worker.brokers.address import QueueAddress
 from worker.brokers.redis_client import broker_error, redis_client
 from worker.brokers.redis_fence import REMEMBERED_S, ROWS_EACH, remembered
+from worker.brokers.redis_fitness import check_fitness
 from worker.model import Delivery, Depth, Settlement
 
 Q = TypeVar("Q", bound="RedisQueue")
@@ -65,6 +66,8 @@ class RedisQueue:
     """
 
     extends = True
+    keeps = False
+    """Whether what is published here is lost to somebody if Redis throws it away."""
     most_bytes = 512 * 1024 * 1024
     """The server's `proto-max-bulk-len` unless configured."""
 
@@ -87,6 +90,8 @@ class RedisQueue:
         self._looked_at = -_LOOK_FOR_DEAD_S
         self._acknowledge = client.register_script(redis_scripts.ACKNOWLEDGE)
         self._hold = client.register_script(redis_scripts.HOLD)
+        self._join = client.register_script(redis_scripts.JOIN)
+        self._depth = client.register_script(redis_scripts.DEPTH)
 
     @_answered
     async def publish(self, bodies: Sequence[bytes]) -> None:
@@ -130,12 +135,9 @@ class RedisQueue:
     @_answered
     async def depth(self) -> Depth:
         """Return how much the stream holds: what is acknowledged is deleted, what is given back waits."""
-        async with self._client.pipeline(transaction=True) as pipeline:
-            pipeline.xlen(self.stream)
-            pipeline.xpending(self.stream, _GROUP)
-            length, pending = await pipeline.execute()
-        owned = {each["name"]: each["pending"] for each in pending["consumers"]}
-        taken = pending["pending"] - owned.get(_NOBODY.encode(), 0)
+        length, (pending, _, _, owners) = await self._depth(keys=[self.stream], args=[_GROUP])
+        owned = {name: int(count) for name, count in owners or ()}
+        taken = pending - owned.get(_NOBODY.encode(), 0)
         return Depth(max(0, length - taken), taken)
 
     @_answered
@@ -151,12 +153,19 @@ class RedisQueue:
         """Make the stream and its group, unless they are there."""
         if self.grouped:
             return
+        await check_fitness(self._client, keeps=self.keeps)
         try:
-            await self._client.xgroup_create(self.stream, _GROUP, id="0", mkstream=True)
+            await self._make_group()
         except ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):
                 raise
         self.grouped = True
+
+    async def _make_group(self) -> None:
+        try:
+            await self._client.xgroup_create(self.stream, _GROUP, id="0", mkstream=True)
+        except OutOfMemoryError:
+            await self._join(keys=[self.stream], args=[_GROUP])
 
     async def _take_over(self, limit: int) -> list[Delivery]:
         """Return up to `limit` messages whose lease has ended, from all that are taken."""
@@ -188,6 +197,8 @@ class RedisQueue:
 
 class RedisWorkQueue(RedisQueue):
     """The stream of the work, with its results and dead letters in one Redis. Implements `worker.ports.WorkQueue`."""
+
+    keeps = True
 
     def __init__(self, client: redis.Redis, name: str, consumer: str, *, lease_s: float) -> None:
         super().__init__(client, name, consumer, lease_s=lease_s)

@@ -110,7 +110,7 @@ def naming(queue: QueueAddress) -> Iterator[None]:
     try:
         yield
     except BrokerError as error:
-        raise BrokerError(
+        raise type(error)(
             f"{error} The queue is {queue}. Once it can be used, run the same command again."
         ) from None
 

@@ -88,7 +88,7 @@ async def _reach(link: FleetLink) -> None:
     try:
         await link.reach()
     except BrokerError as error:
-        raise BrokerError(
+        raise type(error)(
             f"{error} It is to hold the rate that all workers share (--shared-rate). With --workers N this one would"
             " go on without it, at a part of the rate."
         ) from None

@@ -27,7 +27,14 @@ from worker.compose.sharing import Sharing, Together, keep_together
 from worker.compose.stopping import StopRequest, heed_signals
 from worker.compose.watch import ProtectedLists
 from worker.connection import ApiKey, Tenant
-from worker.errors import BrokerError, BulkUnverifyError, ConfigurationError, InputError, cause_of
+from worker.errors import (
+    BrokerError,
+    BrokerUnfitError,
+    BulkUnverifyError,
+    ConfigurationError,
+    InputError,
+    cause_of,
+)
 from worker.guard import Halt, HaltKind
 from worker.model import Outcome
 from worker.pacing import AsyncPacer
@@ -151,14 +158,14 @@ class _Worker:
         """Wait until the queue can be used, or until stopped; one that is to be emptied has to be there.
 
         Raises:
-            BrokerError: It is to be emptied, and is not there.
+            BrokerError: It is to be emptied, and is not there; or it is there, and cannot be relied on.
         """
         patience = Patience(logs.to_stderr(key=""), time.monotonic)
         while not self._stopped.is_set():
             try:
                 await self._queue.depth()
             except BrokerError as error:
-                if self._request.until_empty:
+                if self._request.until_empty or isinstance(error, BrokerUnfitError):
                     raise
                 if not patience.trouble:
                     self._request.say(
