@@ -19,7 +19,7 @@ from worker.report.times import stamper, whole_ms
 from worker.reportable import RunFacts
 from worker.units import format_duration
 
-TOP_CODES: Final = 10
+TOP_CAUSES: Final = 10
 
 
 def render(facts: RunFacts, tally: Tally, run_dir: Path) -> str:
@@ -49,7 +49,10 @@ def render(facts: RunFacts, tally: Tally, run_dir: Path) -> str:
         timeline=charts.timeline(tally),
         durations=charts.durations(tally.durations_ms),
         percentiles=charts.percentiles_ms(tally.durations_ms),
-        codes=sorted(tally.error_codes.items(), key=lambda item: (-item[1], item[0]))[:TOP_CODES],
+        causes={
+            "Why called rows did not succeed": tally.causes.commonest(TOP_CAUSES),
+            "Why rows were not called": tally.left_out.commonest(TOP_CAUSES),
+        },
         width=charts.WIDTH,
         height=charts.HEIGHT,
     )

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pydantic
 
+from worker.causes import Cause
 from worker.model import Outcome, RunState
 from worker.reportable import RunFacts
 
@@ -44,6 +45,8 @@ class Summary(pydantic.BaseModel):
         sessions: How many there were.
         report: Path of `report.csv`.
         halt_reason: Why the last session halted, or null.
+        causes: Why called rows did not succeed, those included that are pending again: the commonest, at most ten,
+            each with its rows, status, code, commonest message and the rows that had that.
         exit_code: The command's.
     """
 
@@ -69,11 +72,18 @@ class Summary(pydantic.BaseModel):
     sessions: int = pydantic.Field(ge=0)
     report: str
     halt_reason: str | None
+    causes: tuple[Cause, ...]
     exit_code: int
 
 
 def summary(
-    facts: RunFacts, *, run_dir: Path, exit_code: int, rate_per_s: float | None, report: Path
+    facts: RunFacts,
+    *,
+    run_dir: Path,
+    exit_code: int,
+    rate_per_s: float | None,
+    report: Path,
+    causes: tuple[Cause, ...],
 ) -> dict[str, Any]:
     """Return the summary as a JSON-ready object (see `Summary` for its keys)."""
     return Summary(
@@ -97,6 +107,7 @@ def summary(
         sessions=len(facts.sessions),
         report=str(report),
         halt_reason=facts.halt_reason or None,
+        causes=causes,
         exit_code=exit_code,
     ).model_dump(mode="json")
 

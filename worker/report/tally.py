@@ -6,12 +6,11 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Final
 
+from worker.causes import Causes
 from worker.model import Outcome
 from worker.reportable import ReportRow
 
-MOST_CODES: Final = 1000
-"""Distinct error codes kept apart. A server chooses its codes, so there may be any number of them."""
-OTHER_CODES: Final = "(other codes)"
+_NOT_CALLED: Final = frozenset({Outcome.INVALID, Outcome.DUPLICATE, Outcome.EXCLUDED})
 
 MOST_BUCKETS: Final = 4096
 _EXACT_BITS: Final = 10
@@ -26,7 +25,8 @@ class Tally:
         rows: Rows seen.
         misplaced: Rows whose number did not follow the one before: 0 in a sound report.
         outcomes: Rows by outcome, zeros included.
-        error_codes: Rows by error code, at most `MOST_CODES` and `OTHER_CODES`.
+        causes: Why called rows did not succeed, those included that are pending again.
+        left_out: Why rows were not called.
         durations_ms: Called rows by duration; from 1,024 ms on rounded down to ten significant bits (0.2%).
         bucket_shift: Buckets of `finished` and `failed` are 2 ** bucket_shift seconds wide.
         finished: Requests by the bucket in which their row finished (bucket = epoch second >> bucket_shift).
@@ -39,7 +39,8 @@ class Tally:
     rows: int = 0
     misplaced: int = 0
     outcomes: dict[Outcome, int] = dataclasses.field(default_factory=lambda: dict.fromkeys(Outcome, 0))
-    error_codes: dict[str, int] = dataclasses.field(default_factory=dict)
+    causes: Causes = dataclasses.field(default_factory=Causes)
+    left_out: Causes = dataclasses.field(default_factory=Causes)
     durations_ms: dict[int, int] = dataclasses.field(default_factory=dict)
     bucket_shift: int = 0
     finished: dict[int, int] = dataclasses.field(default_factory=dict)
@@ -82,11 +83,9 @@ class Tally:
         if row.finished_at is not None:
             bucket = int(row.finished_at) >> self.bucket_shift
             self.failed[bucket] = self.failed.get(bucket, 0) + row.requests
-        code, codes = row.error_code, self.error_codes
-        if code:
-            if code not in codes and len(codes) >= MOST_CODES:
-                code = OTHER_CODES
-            codes[code] = codes.get(code, 0) + 1
+        if row.error_code:
+            causes = self.left_out if row.outcome in _NOT_CALLED else self.causes
+            causes.add(row.http_status, row.error_code, row.error_message)
 
     def _widen(self) -> None:
         self.bucket_shift += 1

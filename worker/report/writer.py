@@ -76,7 +76,7 @@ def write_all(
         ReportError: A file could not be written; its older version is still there.
     """
     # The page's libraries take a tenth of a second to import; `report RUN --format csv` does without them.
-    from worker.report.html_report import problems, render  # noqa: PLC0415 - see above
+    from worker.report.html_report import TOP_CAUSES, problems, render  # noqa: PLC0415 - see above
     from worker.report.summary import summary  # noqa: PLC0415 - see above
 
     for name in (REPORT_NAME, FAILED_NAME, PAGE_NAME, SUMMARY_NAME, MANIFEST_NAME):
@@ -91,7 +91,12 @@ def write_all(
     failed = _write_rows(run_dir, facts, rows, tally)
     write_bytes(run_dir / PAGE_NAME, render(facts, tally, run_dir).encode("utf-8", "backslashreplace"))
     told = summary(
-        facts, run_dir=run_dir, exit_code=exit_code, rate_per_s=rate_per_s, report=run_dir / REPORT_NAME
+        facts,
+        run_dir=run_dir,
+        exit_code=exit_code,
+        rate_per_s=rate_per_s,
+        report=run_dir / REPORT_NAME,
+        causes=tally.causes.commonest(TOP_CAUSES),
     )
     found = problems(facts, tally)
     told["complete"] = told["complete"] and not found

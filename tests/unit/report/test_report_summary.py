@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from worker.causes import Cause
 from worker.model import Outcome, RunState
 from worker.report.advice import lines, next_steps
 from worker.report.summary import exit_code, reconciliation, summary
@@ -20,16 +21,30 @@ FACTS = RunFacts(
 
 def test_summary_has_the_contracts_keys() -> None:
     told = summary(
-        FACTS, run_dir=Path("runs/r-1"), exit_code=1, rate_per_s=25.0, report=Path("runs/r-1/report.csv")
+        FACTS,
+        run_dir=Path("runs/r-1"),
+        exit_code=1,
+        rate_per_s=25.0,
+        report=Path("runs/r-1/report.csv"),
+        causes=(Cause(1, 404, "http_404", "No such user", 1),),
     )
     keys = {
         "run_id", "run_dir", "state", "rows", "outcomes", "calls", "retries", "rate_per_s",
         "elapsed_s", "report",
-        "halt_reason", "exit_code",
+        "halt_reason", "causes", "exit_code",
     }  # fmt: skip
     assert keys <= set(told)
     assert set(told["outcomes"]) == {outcome.value for outcome in Outcome}
     assert told["complete"] is True
+    assert told["causes"] == [
+        {
+            "rows": 1,
+            "http_status": 404,
+            "error_code": "http_404",
+            "error_message": "No such user",
+            "alike": 1,
+        }
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What one pass learns stays small, and the charts keep its sums."""
 
+from worker.causes import MOST_KINDS
 from worker.model import Outcome
 from worker.report import charts, tally
 from worker.report.tally import Tally
@@ -20,7 +21,8 @@ def test_memory_is_bounded_and_nothing_is_lost() -> None:
         for number in range(1, rows + 1)
     )
     assert len(counted.finished) <= tally.MOST_BUCKETS
-    assert len(counted.error_codes) <= tally.MOST_CODES + 1
+    assert len(counted.causes) <= MOST_KINDS + 1
+    assert sum(cause.rows for cause in counted.causes.commonest(rows)) == rows // 2
     assert len(counted.durations_ms) < rows
     assert sum(counted.finished.values()) == 2 * rows
     assert sum(counted.failed.values()) == rows
@@ -42,3 +44,22 @@ def test_a_missing_row_is_noticed() -> None:
 def test_percentiles_are_the_nearest_rank() -> None:
     assert charts.percentiles_ms(dict.fromkeys(range(1, 101), 1)) == {50: 50, 90: 90, 99: 99, 100: 100}
     assert charts.percentiles_ms({}) == {}
+
+
+def test_why_rows_failed_is_kept_apart_from_why_they_were_not_called() -> None:
+    """Rows that are pending again have failed, too: they are the evidence of a halt."""
+    counted = Tally()
+    counted.add(
+        [
+            *(
+                ReportRow([], number, Outcome.INVALID, None, "wrong_columns", "3 columns")
+                for number in (1, 2, 3)
+            ),
+            ReportRow([], 4, Outcome.REFUSED, 403, "http_403", "Forbidden"),
+            ReportRow([], 5, Outcome.PENDING, 403, "http_403", "Forbidden"),
+            ReportRow([], 6, Outcome.PENDING),
+            ReportRow([], 7, Outcome.SUCCEEDED, 200),
+        ]
+    )
+    assert str(counted.causes) == "2 × 403 http_403: Forbidden"
+    assert str(counted.left_out) == "3 × wrong_columns: 3 columns"
