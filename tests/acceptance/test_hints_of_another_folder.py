@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -52,3 +53,34 @@ def test_a_run_that_another_process_works_on_names_status_and_how_to_go_on(
     assert done.returncode == 2
     assert f"`bulk-unverify status {planned} --runs 'my runs'`" in done.stderr
     assert f"resume with: bulk-unverify run {planned} --runs 'my runs'\n" in done.stderr
+
+
+def test_on_another_tenant_the_pending_rows_are_planned_and_no_others(tmp_path: Path) -> None:
+    """What the message says is done, word by word."""
+    (tmp_path / "batch.csv").write_text("who,identifier_id,note\nu1,i1,a\nu1,i1,b\nu2,i2,c\nu3,i3,d\n")
+    (tmp_path / "keep.csv").write_text("u2\n")
+    flags = [
+        "--runs",
+        "my runs",
+        "--operation",
+        "verify-email",
+        "--user-column",
+        "who",
+        "--exclude",
+        "keep.csv",
+    ]
+    run_id = json.loads(call(tmp_path, "plan", "batch.csv", *flags, "--json").stdout)["run_id"]
+    other = {"MONOCLOUD_MANAGEMENT_DOMAIN": "acme.example"}
+    done = call(tmp_path, "run", run_id, "--runs", "my runs", "--yes", **other)
+    assert done.returncode == 2, done.stderr
+    report, run = re.findall("`(bulk-unverify .*?)`", done.stderr)
+    written = call(tmp_path, *shlex.split(report)[1:], **other)
+    assert written.returncode == 0, written.stderr
+    planned = call(tmp_path, *shlex.split(run)[1:], "--dry-run", "--json", **other)
+    assert planned.returncode == 0, planned.stderr
+    told = json.loads(planned.stdout)
+    assert (told["tenant"], told["operation"], told["rows"]) == ("acme.example", "verify-email", 2)
+    urls = [each["url"] for each in told["first_calls"]]
+    assert urls == [f"https://acme.example/api/users/u{n}/emails/i{n}/verify" for n in (1, 3)]
+    again = call(tmp_path, "run", run_id, "--runs", "my runs", "--dry-run")
+    assert again.returncode == 0, "the run itself is as it was"

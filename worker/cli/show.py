@@ -108,6 +108,7 @@ def plan_object(folder: RunFolder) -> dict[str, object]:
         "rows": known.rows,
         "users": planned.users,
         "outcomes": foreseen(folder),
+        "halt_reason": known.halt_reason or None,
         "first_invalid": invalid_objects(planned.first_invalid),
         "warnings": [each.as_object() for each in planned.warnings],
         "exit_code": 0,

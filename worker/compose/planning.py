@@ -30,10 +30,12 @@ from worker.intake import (
 )
 from worker.ledger import Binding, PlanDraft, RunFolder, facts, remove_stale_drafts
 from worker.model import RunState
+from worker.report.advice import run_again
 from worker.warned import Warned
 
 _STEM: Final = re.compile(r"[^A-Za-z0-9]+")
 _STEM_LENGTH: Final = 24
+_REST: Final = Path("rest.csv")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -234,9 +236,21 @@ def check_tenant(folder: RunFolder, tenant: Tenant) -> None:
     planned = folder.binding().tenant
     if planned != tenant.name:
         raise UsageError(
-            f"Run {folder.run_id} was planned for {planned}, not for {tenant.name}."
-            " Name that tenant, or plan the file for this one."
+            f"Run {folder.run_id} was planned for {planned}, not for {tenant.name}. To go on with it, name that"
+            f" tenant. {_elsewhere(folder)}"
         )
+
+
+def _elsewhere(folder: RunFolder) -> str:
+    """Return how the rows of a run that are not done yet are done on another tenant, and none of the others."""
+    pending = typed_for(folder.path, "report", "--only", "pending", "-o", str(_REST))
+    lists = folder.protected_lists()
+    exclude = ("--exclude", str(lists[0])) if lists else ()
+    command = run_again(facts(folder), _REST, *exclude, runs_dir=folder.path.parent)
+    others = f" Its other protected lists: {', '.join(map(str, lists[1:]))}; add each with --exclude." * (
+        len(lists) > 1
+    )
+    return f"To do its pending rows here instead: `{pending}`, then `{command}`.{others}"
 
 
 def _draft(

@@ -59,6 +59,7 @@ def last_report(folder: RunFolder, *, accept: frozenset[Outcome]) -> dict[str, o
     kept = _kept_summary(folder)
     current = kept.get("state") == known.state and kept.get("outcomes") == known.outcomes
     whole = all((folder.path / name).is_file() for name in (REPORT_NAME, MANIFEST_NAME))
+    current = current and "causes" in kept  # else an older version wrote it
     if current and kept.get("complete") and whole:
         places = {"run_dir": str(folder.path), "report": str(folder.path / REPORT_NAME)}  # it may have moved
         return kept | places | {"exit_code": exit_code(known, accept)}

@@ -40,7 +40,7 @@ def next_steps(facts: RunFacts, run_dir: Path) -> list[Step]:
         steps.append(
             Step(
                 f"Mend the {outcomes[Outcome.INVALID]:,} invalid rows in failed.csv, then run that file:",
-                _run_failed(facts, run_dir),
+                run_again(facts, run_dir / "failed.csv", runs_dir=run_dir.parent),
             )
         )
     return steps
@@ -76,13 +76,13 @@ def _stopped(state: RunState) -> str:
     return "Halted" if state is RunState.HALTED else "Stopped"
 
 
-def _run_failed(facts: RunFacts, run_dir: Path) -> str:
-    """Return the command that feeds `failed.csv` back in: the same operation on the same columns."""
-    words = [str(run_dir / "failed.csv")]
+def run_again(facts: RunFacts, file: Path, *flags: str, runs_dir: Path) -> str:
+    """Return the command that feeds a report of the run back in: the same operation on the same columns."""
+    words = [str(file), *flags]
     if facts.operation != DEFAULT_OPERATION:
         words += ["--operation", facts.operation]
     if facts.selection.get("header") != "False":  # else the report named the columns, by their usual names
         for column in ("user_column", "identifier_column"):
             if column in facts.selection:
                 words += [f"--{column.replace('_', '-')}", facts.selection[column]]
-    return typed("run", *words, runs_dir=run_dir.parent)
+    return typed("run", *words, runs_dir=runs_dir)
