@@ -233,6 +233,11 @@ class RabbitServer(Server):
         )
         wait_for_port(self.port, hello=b"AMQP\x00\x00\x09\x01", answer=b"\x01\x00\x00", within_s=60)
 
+    def control(self, *words: str) -> None:
+        """Have `rabbitmqctl` do something; its own start takes a second or two."""
+        command = [self._BINARY.with_name("rabbitmqctl"), "-q", *words]
+        subprocess.run(command, env=self._env, cwd=self._folder, check=True, capture_output=True)
+
     def kill(self) -> None:
         """End it as a crash does, once its queues can survive it.
 

@@ -18,6 +18,11 @@ DEFAULT_NAME: Final = "bulk-unverify"
 _DATABASE: Final = re.compile(r"^/?[0-9]{0,4}$")
 _REGION: Final = re.compile(r"^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$")
 
+_FIFO: Final = ".fifo"
+_ENCRYPTED: Final = {"redis": "rediss", "amqp": "amqps"}
+_LONGEST_HEARTBEAT_S: Final = 65_534
+"""AMQP has two bytes for it; aiormq takes none from there on, and says nothing."""
+
 _Options = dict[str, str]
 
 
@@ -76,14 +81,14 @@ class _Form:
 
 
 _ANY: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._{}-]{0,79}$")
-_TLS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
-_AMQP_TLS: Final = ("cafile", "certfile", "keyfile")
+REDIS_TLS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+AMQP_TLS: Final = ("cafile", "certfile", "keyfile")
 _FORMS: Final = (
     _Form(
         ("redis", "rediss"),
         "redis",
         "redis://HOST:6379/0?stream=NAME",
-        ("stream", *_TLS),
+        ("stream", *REDIS_TLS),
         _in_redis,
         _ANY,
         ". _ - { }",
@@ -92,7 +97,7 @@ _FORMS: Final = (
         ("amqp", "amqps"),
         "rabbitmq",
         "amqp://HOST:5672/VHOST/NAME",
-        (*_AMQP_TLS, "heartbeat"),
+        (*AMQP_TLS, "heartbeat"),
         _in_rabbitmq,
         _ANY,
         ". _ - { }",
@@ -154,7 +159,13 @@ class QueueAddress:
         if not options.keys() <= set(form.options) or parts.fragment:
             known = f"there may be {', '.join(form.options)}, no more" if form.options else "there is nothing"
             raise UsageError(f"--queue: behind the question mark {known}: {form.example}.")
+        _check(parts.scheme, options)
         path, name = form.locate(parts, options)
+        if form.extra == "sqs" and name.endswith(_FIFO):
+            raise UsageError(
+                "--queue: a FIFO queue of SQS is not worked from: it holds back the rest of a group while one"
+                " message is worked on. Make a standard queue, whose name does not end with .fifo."
+            )
         if not form.name.match(name):
             raise UsageError(
                 f"--queue: a queue's name in {form.example} has letters, digits and {form.characters}, begins with"
@@ -185,6 +196,28 @@ class QueueAddress:
         usual = ("", "/", "/0") if self.is_redis else ("", "/")
         place = "" if parts.path in usual else parts.path
         return f"{self.scheme}://{parts.netloc.rpartition('@')[2]}{place} {self.name}"
+
+
+def _check(scheme: str, options: _Options) -> None:
+    """Refuse options that would change nothing, or that the library replaces with what it likes better.
+
+    Raises:
+        UsageError: There is one.
+    """
+    words = [word for word in (*REDIS_TLS, *AMQP_TLS) if word in options]
+    if words and scheme in _ENCRYPTED:
+        raise UsageError(
+            f"--queue: {' and '.join(words)} {'goes' if len(words) == 1 else 'go'} with {_ENCRYPTED[scheme]}://, as"
+            f" {scheme}:// encrypts nothing."
+        )
+    for _, certificate, key in (REDIS_TLS, AMQP_TLS):
+        if key in options and certificate not in options:
+            raise UsageError(f"--queue: {key} goes with {certificate}.")
+    heartbeat = options.get("heartbeat", "60")
+    if not (heartbeat.isascii() and heartbeat.isdecimal() and int(heartbeat) <= _LONGEST_HEARTBEAT_S):
+        raise UsageError(
+            f"--queue: heartbeat is a whole number of seconds, 0 (none) to {_LONGEST_HEARTBEAT_S:,}."
+        )
 
 
 def _split(url: str) -> SplitResult:

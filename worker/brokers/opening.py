@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 from worker.brokers.address import QueueAddress
 from worker.brokers.fence import Fence
+from worker.brokers.tls_files import check_tls_files
 from worker.errors import UsageError
 from worker.ports import FleetStore, WorkQueue
 
@@ -28,6 +29,7 @@ def open_queue(
 
     Raises:
         UsageError: The broker's library is not installed.
+        ConfigurationError: A file that the address names for TLS cannot be used.
     """
     kept = None
     if fence is not None and not address.is_redis:
@@ -36,6 +38,7 @@ def open_queue(
 
 
 def _with_its_library(address: QueueAddress, opened: Callable[[], T]) -> T:
+    check_tls_files(address)
     try:
         return opened()
     except ImportError as error:
@@ -50,7 +53,9 @@ def open_fleet_store(address: QueueAddress, tenant: str) -> FleetStore:
 
     Raises:
         UsageError: The library is not installed.
+        ConfigurationError: A file that the address names for TLS cannot be used.
     """
+    check_tls_files(address)
     try:
         from worker.brokers.redis_fleet import RedisFleetStore  # noqa: PLC0415 - see above
     except ImportError as error:

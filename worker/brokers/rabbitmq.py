@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import aio_pika
-from aio_pika.abc import AbstractConnection, AbstractQueue
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from aiormq.abc import DeliveredMessage
+from aiormq.exceptions import ChannelAccessRefused
 
 from worker.brokers.address import QueueAddress
 from worker.brokers.composed import ComposedWorkQueue
 from worker.brokers.fence import Fence
 from worker.brokers.rabbitmq_link import Link, again
+from worker.brokers.rabbitmq_words import said
 from worker.errors import BrokerError
 from worker.model import Delivery, Depth
 
@@ -31,9 +32,6 @@ _LEASE_S: Final = 20 * 60.0
 _TIMEOUT_S: Final = 10.0
 _GOODBYE_S: Final = 1.0
 
-for _library in ("aio_pika", "aiormq"):  # a lost connection is said by whoever needs it, in a sentence
-    logging.getLogger(_library).addHandler(logging.NullHandler())
-
 
 class RabbitQueue:
     """One quorum queue. Implements `worker.ports.Queue`.
@@ -41,7 +39,7 @@ class RabbitQueue:
     It has a connection of its own, because RabbitMQ stops reading from connections that publish when it is short of
     memory: acknowledgements must not wait behind results. Whatever goes wrong on a connection ends it, so that all
     that it held comes again, and the next use makes another. The queue is declared when it is first used; one that
-    is there already with other properties is refused.
+    is there already with other properties is refused, unless this user may not declare any.
 
     Args:
         server: URL of the broker with its virtual host, password included.
@@ -156,8 +154,8 @@ class RabbitQueue:
             if link is not None:
                 await self._end(link)
             if isinstance(error, CONNECTION_EXCEPTIONS) or _is_of_the_library(error):
-                # its text may hold the URL, so that is not shown
-                raise BrokerError(f"RabbitMQ cannot be used ({type(error).__name__}).") from None
+                connection = None if link is None else link.channel.connection
+                raise BrokerError(f"RabbitMQ cannot be used ({said(error, connection)}).") from None
             raise
 
     async def _connected(self) -> Link:
@@ -172,16 +170,24 @@ class RabbitQueue:
             self._server, client_properties={"connection_name": self._consumer}
         )
         try:
-            channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-            queue = await channel.declare_queue(
-                self._name,
-                durable=True,
-                arguments={"x-queue-type": "quorum", "x-delivery-limit": _NO_LIMIT},
-            )
+            channel, queue = await self._declare(connection)
         except BaseException:
             await _close(connection)
             raise
         return Link(connection, await channel.get_underlay_channel(), queue)
+
+    async def _declare(self, connection: AbstractConnection) -> tuple[AbstractChannel, AbstractQueue]:
+        """Return a channel and the queue, which is made, or compared with what is there.
+
+        A user who may not configure it uses what somebody else has made as it is: AMQP does not tell how it is made.
+        """
+        channel = await _channel(connection)
+        try:
+            arguments: dict[str, Any] = {"x-queue-type": "quorum", "x-delivery-limit": _NO_LIMIT}
+            return channel, await channel.declare_queue(self._name, durable=True, arguments=arguments)
+        except ChannelAccessRefused:  # which has ended the channel
+            channel = await _channel(connection)
+            return channel, await channel.declare_queue(self._name, passive=True)
 
     async def _end(self, link: Link) -> None:
         if self._link is link:
@@ -199,6 +205,10 @@ def rabbit_work_queue(address: QueueAddress, consumer: str, fence: Fence | None)
         return queue(f".results.{reply_to}" if reply_to else ".results")
 
     return ComposedWorkQueue(queue(""), results, queue(".dead"), fence)
+
+
+async def _channel(connection: AbstractConnection) -> AbstractChannel:
+    return await connection.channel(publisher_confirms=True, on_return_raises=True)
 
 
 async def _waiting(queue: AbstractQueue) -> int:

@@ -6,17 +6,19 @@ import errno
 import socket
 import ssl
 from collections.abc import Iterator
+from typing import Final
 
-_REFUSED = "nothing listens there"
-_NO_ANSWER = "no answer in time"
+_REFUSED: Final = "nothing listens there"
+NO_ANSWER: Final = "no answer in time"
+_NO_TLS: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
 
 
 def known_of(error: BaseException) -> str:
     """Return what the system says is wrong with a connection, or nothing; libraries hide it behind their errors."""
-    return next(filter(None, map(_words, _chain(error))), "")
+    return next(filter(None, map(_words, chain_of(error))), "")
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def chain_of(error: BaseException) -> Iterator[BaseException]:
     """Yield the error and all behind it, the innermost first: that one knows most."""
     chain: list[BaseException] = []
     following: BaseException | None = error
@@ -28,11 +30,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _words(error: BaseException) -> str:
     match error:
-        case ssl.SSLCertVerificationError():
-            return f"its certificate is not trusted: {error.verify_message}"
         case ssl.SSLError():
-            reason = (error.reason or "no TLS there").replace("_", " ").lower()
-            return f"TLS failed: {reason}"
+            return _tls_words(error)
         case socket.gaierror():
             return f"its host is not known: {error.strerror}"
         case ConnectionRefusedError():
@@ -40,3 +39,11 @@ def _words(error: BaseException) -> str:
         case OSError(errno=int(number)):
             return errno.errorcode.get(number, "")
     return ""
+
+
+def _tls_words(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if error.reason in _NO_TLS:
+        return "TLS failed: there seems to be none at that port"
+    return f"TLS failed: {(error.reason or 'it gives no reason').replace('_', ' ').lower()}"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
+import trustme
 
-from worker.brokers import QueueAddress, open_queue
-from worker.errors import UsageError
+from worker.brokers import QueueAddress, open_fleet_store, open_queue
+from worker.errors import ConfigurationError, UsageError
 
 
 @pytest.mark.parametrize(
@@ -150,3 +152,79 @@ def test_a_secret_is_known_and_not_shown(url: str, holds: bool) -> None:
 )
 def test_two_queues_of_one_broker_are_not_shown_alike(url: str, shown: str) -> None:
     assert str(QueueAddress.parse(url)) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("redis://host/0?ssl_ca_certs=/ca", "ssl_ca_certs goes with rediss://"),
+        (
+            "redis://host/0?stream=a&ssl_certfile=/c&ssl_keyfile=/k",
+            "ssl_certfile and ssl_keyfile go with rediss://",
+        ),
+        ("amqp://host/a?cafile=/ca", "cafile goes with amqps://, as amqp:// encrypts nothing"),
+        ("amqp://host/a?keyfile=/ca", "keyfile goes with amqps://"),
+        ("amqps://host/a?keyfile=/ca", "keyfile goes with certfile"),
+        ("amqp://host/a?heartbeat=abc", "heartbeat is a whole number of seconds"),
+        ("amqp://host/a?heartbeat=-5", "heartbeat is a whole number of seconds"),
+        ("amqps://host/a?heartbeat=65535", "heartbeat is a whole number of seconds"),
+        ("amqps://host/a?heartbeat=", "heartbeat is a whole number of seconds"),
+        ("amqps://host/a?heartbeat=²", "heartbeat is a whole number of seconds"),
+        ("sqs://eu-west-1/a.fifo", "a FIFO queue of SQS"),
+    ],
+)
+def test_an_option_that_would_change_nothing_is_refused_with_the_reason(url: str, says: str) -> None:
+    with pytest.raises(UsageError, match=r"^--queue: ") as refused:
+        QueueAddress.parse(url)
+    assert says in str(refused.value)
+
+
+@pytest.mark.parametrize("heartbeat", [0, 30, 65_534])
+def test_a_heartbeat_in_seconds_is_taken(heartbeat: int) -> None:
+    url = f"amqp://host/a?heartbeat={heartbeat}"
+    assert QueueAddress.parse(url).server.endswith(f"heartbeat={heartbeat}")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rediss://127.0.0.1:1/0?ssl_ca_certs={}",
+        "amqps://127.0.0.1:1/q?cafile={}",
+        "amqps://127.0.0.1:1/q?certfile={}",
+    ],
+)
+def test_files_for_tls_are_read_before_anything_is_connected(url: str, tmp_path: Path) -> None:
+    empty, missing = tmp_path / "empty.pem", tmp_path / "missing.pem"
+    empty.write_text("no certificate\n")
+    for path, says in (
+        (empty, "in PEM form"),
+        (missing, "No such file"),
+        (tmp_path, "cannot be read|in PEM form"),
+    ):
+        address = QueueAddress.parse(url.format(path))
+        for what in (open_queue, open_fleet_store) if address.is_redis else (open_queue,):
+            with pytest.raises(ConfigurationError, match=says) as refused:
+                what(address, "test")
+            assert str(path) in str(refused.value)
+
+
+def test_files_for_tls_that_are_good_are_taken(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    own = authority.issue_cert("localhost")
+    own.private_key_and_cert_chain_pem.write_to_path(tmp_path / "own.pem")
+    url = f"amqps://127.0.0.1:1/q?cafile={tmp_path}/ca.pem&certfile={tmp_path}/own.pem"
+    open_queue(QueueAddress.parse(url), "test")
+    with pytest.raises(ConfigurationError, match=r"certfile \(with keyfile .*ca\.pem\)"):
+        open_queue(QueueAddress.parse(f"{url}&keyfile={tmp_path}/ca.pem"), "test")
+
+
+@pytest.mark.parametrize(
+    ("url", "variable"), [("tls://h/q", "SSL_CERT_FILE"), ("sqs://eu-west-1/q", "AWS_CA_BUNDLE")]
+)
+def test_the_authority_of_a_variable_is_read_too(
+    url: str, variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(variable, str(tmp_path / "missing.pem"))
+    with pytest.raises(ConfigurationError, match=f"^{variable} .*missing.pem cannot be read"):
+        open_queue(QueueAddress.parse(url), "test")
