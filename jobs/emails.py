@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from jobs.judging import describe_unreadable, judge_no_answer, judge_status, unconfirmed
-from worker.model import ANOTHER_USER, Answer, Call, Decision, NoAnswer, Outcome, Reply, Row, Verdict
+from jobs.judging import judge_unshown, unconfirmed
+from worker.model import ANOTHER_USER, Answer, Call, Decision, Outcome, Reply, Row, Verdict
 from worker.nesting import is_too_deep
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_\-]+").fullmatch
@@ -28,10 +28,13 @@ class _Contact(msgspec.Struct, gc=False):
 
 
 class _User(msgspec.Struct):
-    """What is read of a user document, and no more: this is the hot path."""
+    """What is read of a user document, and no more: this is the hot path.
 
-    user_id: str | None = None
-    emails: list[_Contact] | None = None
+    A 200 that does not decode as this, with a user's id and e-mails, is not the tenant's word (promise 12).
+    """
+
+    user_id: str
+    emails: list[_Contact]
     phone_numbers: list[_Contact] | None = None
     passkeys: list[msgspec.Raw] | None = None
     external_providers: list[msgspec.Raw] | None = None
@@ -49,6 +52,7 @@ class EmailVerification:
         name: The operation's name.
         verb: The path's last segment.
         verified: What the reply must show of this e-mail for the row to have succeeded.
+        idempotent: Always: it does not matter whether an e-mail is marked once or twice.
 
     A success tells how many verified e-mails and phone numbers the user still has, and `lockout_risk`:
     true where none is left and the document shows no passkey, no external provider and no password either,
@@ -61,6 +65,7 @@ class EmailVerification:
     name: str
     verb: str
     verified: bool
+    idempotent: bool = True
 
     def call(self, row: Row) -> Call:
         """Return the request for `row`; ids are encoded as whole path segments, whatever they hold."""
@@ -69,24 +74,19 @@ class EmailVerification:
 
     def judge(self, row: Row, reply: Reply) -> Verdict:
         """Return what `reply` means: a success only where the user document shows it."""
-        if isinstance(reply, NoAnswer):
-            return judge_no_answer(reply)
-        if reply.status != _OK:
-            return judge_status(reply)
-        if reply.damage or is_too_deep(reply.body):
-            return unconfirmed(reply, *describe_unreadable(reply))
-        try:
-            user = _decode(reply.body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return unconfirmed(reply, *describe_unreadable(reply))
+        if not isinstance(reply, Answer) or reply.status != _OK or reply.damage:
+            return judge_unshown(reply, idempotent=self.idempotent)
+        user = _read(reply.body)
+        if user is None:
+            return judge_unshown(reply, idempotent=self.idempotent)
         return self._judge_user(row, reply, user)
 
     def _judge_user(self, row: Row, answer: Answer, user: _User) -> Verdict:
-        if user.user_id != row.user_id and user.user_id is not None:
+        if user.user_id != row.user_id:
             return unconfirmed(answer, ANOTHER_USER, "the user document is that of another user")
         shown: list[bool | None] = []
         left = 0
-        for email in user.emails or ():
+        for email in user.emails:
             left += email.verified is True
             if email.id == row.identifier_id:
                 shown.append(email.verified)
@@ -107,6 +107,16 @@ class EmailVerification:
             verified_contacts_left=left,
             lockout_risk=not (left or user.passkeys or user.external_providers or user.has_password),
         )
+
+
+def _read(body: bytes) -> _User | None:
+    """Return the user that a document shows, or None if it shows none."""
+    if is_too_deep(body):
+        return None
+    try:
+        return _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 def _segment(id_: str) -> str:

@@ -27,6 +27,10 @@ class Operation(Protocol):
     def name(self) -> str:
         """The operation's name on the command line and in the ledger, for example `unverify-email`."""
 
+    @property
+    def idempotent(self) -> bool:
+        """Whether doing it twice is as good as once: else an attempt that may have worked is not made again."""
+
     def call(self, row: Row) -> Call:
         """Return the request that does it to `row`."""
 

@@ -14,7 +14,7 @@ import pytest
 pytestmark = pytest.mark.fault
 
 ROWS = 30
-_NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+_NOT_FOUND = b'HTTP/1.1 404 Not Found\r\nContent-Length: 22\r\n\r\n{"title": "Not Found"}'
 
 
 class _Stammer(socketserver.StreamRequestHandler):

@@ -104,6 +104,11 @@ class TracedOperation:
         """The operation's name."""
         return self._operation.name
 
+    @property
+    def idempotent(self) -> bool:
+        """Whether doing it twice is as good as once."""
+        return self._operation.idempotent
+
     def call(self, row: Row) -> Call:
         """Return the request for `row`, and begin its span; one that is open is of a call that was not sent."""
         call = self._operation.call(row)

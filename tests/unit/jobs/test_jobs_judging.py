@@ -1,13 +1,15 @@
 """What a reply means for its row."""
 
+import dataclasses
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.emails import UNVERIFY_EMAIL, VERIFY_EMAIL
-from worker.model import Answer, Damage, Decision, NoAnswer, Outcome, Row, Trouble, Verdict
+from worker.model import Answer, Damage, Decision, NoAnswer, Outcome, Reply, Row, Trouble, Verdict
 from worker.nesting import DEEPEST
 
 ROW = Row(7, "user-7", "mail-7")
@@ -80,12 +82,6 @@ def test_a_user_with_nothing_to_sign_in_with_may_be_locked_out(
     assert judge(200, user(**changed)).lockout_risk is risk
 
 
-@pytest.mark.parametrize("user_id", ["user-7", None])
-def test_the_users_own_document_is_a_success_and_so_is_one_that_names_no_user(user_id: str | None) -> None:
-    assert judge(200, user(user_id=user_id)).outcome is Outcome.SUCCEEDED
-    assert judge(200, user().replace(b'"user_id"', b'"uid"')).outcome is Outcome.SUCCEEDED
-
-
 def test_an_odd_neighbour_does_not_hide_the_success() -> None:
     emails = [{"id": None, "verified": None}, {}, contact("mail-7", verified=False)]
     assert judge(200, user(emails=emails)).outcome is Outcome.SUCCEEDED
@@ -96,35 +92,24 @@ def test_an_odd_neighbour_does_not_hide_the_success() -> None:
     [
         (user(emails=[contact("another", verified=False)]), "identifier_missing"),
         (user(emails=[]), "identifier_missing"),
-        (user(emails=None), "identifier_missing"),
         (user(emails=[], phone_numbers=[contact("mail-7", verified=False)]), "identifier_missing"),
-        (b"{}", "identifier_missing"),
         (user(emails=[contact("mail-7", verified=True)]), "not_changed"),
         (user(emails=[contact("mail-7", verified=None)]), "not_changed"),
         (user(emails=[{"id": "mail-7"}]), "not_changed"),
+        (user(emails=[contact("mail-7", verified=False), contact("mail-7", verified=True)]), "not_changed"),
         (user(user_id="user-8"), "another_user"),
         (user(user_id="USER-7"), "another_user"),
         (user(user_id=""), "another_user"),
         (user(user_id="user-8", emails=[]), "another_user"),
-        (user(user_id=7), "body_unreadable"),
-        (
-            user(emails=[contact("mail-7", verified=False), contact("mail-7", verified=True)]),
-            "not_changed",
-        ),
-        (user(emails=[{"id": "mail-7", "verified": "false"}]), "body_unreadable"),
-        (user(emails=[{"id": "mail-7", "verified": 0}]), "body_unreadable"),
-        (b"", "body_unreadable"),
-        (b"null", "body_unreadable"),
-        (b"[]", "body_unreadable"),
-        (b"\xff\xfe", "body_unreadable"),
-        (user()[:-1], "body_unreadable"),
-        (user() + user(), "body_unreadable"),
-        (DEEP, "body_unreadable"),
     ],
 )
-def test_a_200_that_does_not_show_it_is_unconfirmed(body: bytes, code: str) -> None:
+def test_a_user_that_does_not_show_it_is_the_tenants_word_and_unconfirmed(body: bytes, code: str) -> None:
     verdict = judge(200, body)
-    assert (verdict.decision, verdict.outcome) == (Decision.FINAL, Outcome.UNCONFIRMED)
+    assert (verdict.decision, verdict.outcome, verdict.foreign) == (
+        Decision.FINAL,
+        Outcome.UNCONFIRMED,
+        False,
+    )
     assert (verdict.error_code, verdict.status) == (code, 200)
     assert verdict.error_message
     assert verdict.lockout_risk is None
@@ -139,43 +124,140 @@ def test_how_deep_a_document_may_be_nested_is_the_same_on_every_python() -> None
     assert judge(200, many).outcome is Outcome.SUCCEEDED, "many are not deep"
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"{}",
+        b"ok",
+        b'{"status":"ok"}',
+        b"\xff\xfe",
+        user()[:-1],
+        user() + user(),
+        b"[" + user() + b"]",
+        user(user_id=None),
+        user(user_id=7),
+        user(emails=None),
+        user(emails={}),
+        user(emails=[{"id": "mail-7", "verified": "false"}]),
+        user(emails=[{"id": "mail-7", "verified": 0}]),
+        user().replace(b'"user_id"', b'"uid"'),
+        user().replace(b'"emails"', b'"mails"'),
+        json.dumps({"title": "Service Unavailable", "status": 503}).encode(),
+        DEEP,
+    ],
+)
+def test_any_other_200_is_not_the_tenants_word_and_tried_again(body: bytes) -> None:
+    verdict = judge(200, body)
+    assert (verdict.decision, verdict.outcome, verdict.foreign) == (Decision.RETRY, Outcome.UNCONFIRMED, True)
+    assert (verdict.error_code, verdict.status) == ("body_unreadable", 200)
+    assert verdict.error_message
+
+
 def test_html_with_200_names_the_proxy() -> None:
     answer = Answer(200, {"Content-Type": "text/HTML; charset=utf-8"}, b"<html>Sign in</html>")
     verdict = UNVERIFY_EMAIL.judge(ROW, answer)
-    assert (verdict.outcome, verdict.error_code) == (Outcome.UNCONFIRMED, "body_html")
+    assert (verdict.decision, verdict.outcome) == (Decision.RETRY, Outcome.UNCONFIRMED)
+    assert (verdict.error_code, verdict.foreign) == ("body_html", True)
     assert "proxy" in verdict.error_message
 
 
 @pytest.mark.parametrize(
-    ("status", "decision"),
-    [(401, Decision.HALT), (404, Decision.FINAL), (429, Decision.THROTTLED), (503, Decision.RETRY)],
+    ("status", "decision", "outcome"),
+    [
+        (200, Decision.RETRY, Outcome.UNCONFIRMED),
+        (401, Decision.HALT, Outcome.PENDING),
+        (402, Decision.HALT, Outcome.PENDING),
+        (404, Decision.RETRY, Outcome.UNCONFIRMED),
+        (422, Decision.RETRY, Outcome.UNCONFIRMED),
+        (429, Decision.THROTTLED, Outcome.EXHAUSTED),
+        (503, Decision.RETRY, Outcome.EXHAUSTED),
+    ],
 )
-def test_a_status_counts_though_its_body_never_came(status: int, decision: Decision) -> None:
-    assert judge(status, b"", Damage.TRUNCATED).decision is decision
+def test_an_answer_that_broke_off_is_tried_again_like_one_that_never_came(
+    status: int, decision: Decision, outcome: Outcome
+) -> None:
+    verdict = judge(status, b"", Damage.TRUNCATED)
+    assert (verdict.decision, verdict.outcome, verdict.foreign) == (decision, outcome, False)
 
 
-@pytest.mark.parametrize("damage", [Damage.OVERSIZED, Damage.TRUNCATED, Damage.ENCODED])
-def test_a_damaged_200_is_unconfirmed_even_if_what_came_looks_right(damage: Damage) -> None:
-    verdict = judge(200, user(), damage)
+def test_a_user_too_long_to_be_read_is_the_tenants_word() -> None:
+    verdict = judge(200, user(), Damage.OVERSIZED)
     assert (verdict.decision, verdict.outcome) == (Decision.FINAL, Outcome.UNCONFIRMED)
-    assert verdict.error_code == f"body_{damage.value}"
+    assert (verdict.error_code, verdict.foreign) == ("body_oversized", False)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "named"),
+    [("br", "br"), ("zstd, gzip", "zstd, gzip"), ("x" * 500, "unknown"), ("\x1b[2J", "unknown")],
+)
+def test_a_compression_that_is_not_read_is_named(encoding: str, named: str) -> None:
+    verdict = UNVERIFY_EMAIL.judge(ROW, Answer(200, {"Content-Encoding": encoding}, b"?", Damage.ENCODED))
+    assert (verdict.decision, verdict.outcome, verdict.foreign) == (Decision.RETRY, Outcome.UNCONFIRMED, True)
+    assert verdict.error_code == "body_encoded"
+    assert named in verdict.error_message
+
+
+ONCE_ONLY = dataclasses.replace(UNVERIFY_EMAIL, idempotent=False)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Answer(200, JSON, b"", Damage.TRUNCATED),
+        Answer(200, JSON, b"<html>"),
+        Answer(404, JSON, b"<html>"),
+        NoAnswer(Trouble.TIMEOUT, "", sent=True),
+        NoAnswer(Trouble.DISCONNECTED, "", sent=True),
+        NoAnswer(Trouble.DISCONNECTED, "", sent=True, stale=True),
+    ],
+)
+def test_what_must_not_be_done_twice_is_not_tried_again_once_it_may_have_been_done(reply: Reply) -> None:
+    assert UNVERIFY_EMAIL.judge(ROW, reply).decision is Decision.RETRY
+    verdict = ONCE_ONLY.judge(ROW, reply)
+    assert (verdict.decision, verdict.outcome) == (Decision.FINAL, Outcome.UNCONFIRMED)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [Answer(503, JSON, b""), Answer(429, JSON, b""), NoAnswer(Trouble.CONNECT, "", sent=False)],
+)
+def test_what_must_not_be_done_twice_is_tried_again_where_it_was_not_done(reply: Reply) -> None:
+    assert ONCE_ONLY.judge(ROW, reply) == UNVERIFY_EMAIL.judge(ROW, reply)
+    assert ONCE_ONLY.judge(ROW, reply).decision is not Decision.FINAL
 
 
 EVERY_STATUS = {
-    **dict.fromkeys([100, 199, 201, 202, 204, 206, 299], (Decision.FINAL, Outcome.UNCONFIRMED)),
-    **dict.fromkeys([300, 301, 302, 303, 304, 307, 308, 401, 402], (Decision.HALT, Outcome.PENDING)),
-    **dict.fromkeys([400, 403, 405, 409, 410, 413, 422, 451, 499], (Decision.FINAL, Outcome.REFUSED)),
-    404: (Decision.FINAL, Outcome.NOT_FOUND),
-    429: (Decision.THROTTLED, Outcome.EXHAUSTED),
-    **dict.fromkeys([408, 425, 500, 502, 503, 504, 520, 599, 999], (Decision.RETRY, Outcome.EXHAUSTED)),
+    **dict.fromkeys([100, 199, 201, 202, 204, 206, 299], (Decision.FINAL, Outcome.UNCONFIRMED, False)),
+    **dict.fromkeys([300, 301, 302, 303, 304, 307, 308, 401, 402], (Decision.HALT, Outcome.PENDING, False)),
+    **dict.fromkeys(
+        [400, 403, 404, 405, 407, 409, 410, 413, 422, 451, 499], (Decision.RETRY, Outcome.UNCONFIRMED, True)
+    ),
+    429: (Decision.THROTTLED, Outcome.EXHAUSTED, False),
+    **dict.fromkeys(
+        [408, 425, 500, 502, 503, 504, 520, 599, 999], (Decision.RETRY, Outcome.EXHAUSTED, False)
+    ),
 }
+NOBODYS = [
+    b"",
+    b"<html>404 page not found</html>",
+    b"no",
+    b"null",
+    b"[]",
+    b'{"message":"Forbidden"}',
+    user(),
+    DEEP,
+]
 
 
 @pytest.mark.parametrize("status", EVERY_STATUS)
-def test_the_table_of_statuses(status: int) -> None:
+@pytest.mark.parametrize("body", NOBODYS)
+def test_the_table_of_statuses_where_the_api_itself_does_not_say_it(status: int, body: bytes) -> None:
     # A body that shows success makes none of another status.
-    verdict = judge(status, user())
-    assert (verdict.decision, verdict.outcome) == EVERY_STATUS[status]
+    verdict = judge(status, body)
+    assert (verdict.decision, verdict.outcome, verdict.foreign) == EVERY_STATUS[status]
     assert verdict.status == status
     assert verdict.error_code
     assert verdict.error_message
@@ -200,13 +282,63 @@ def test_a_redirect_says_to_which_host_it_leads_and_no_more(location: str, said:
     assert (verdict.decision, verdict.error_code, verdict.error_message) == (Decision.HALT, "http_302", said)
 
 
+@pytest.mark.parametrize("status", EVERY_STATUS)
+def test_the_table_of_statuses_where_the_api_itself_says_it(status: int) -> None:
+    verdict = judge(status, json.dumps({"title": "No", "status": status}).encode())
+    expected = EVERY_STATUS[status]
+    if expected[2]:
+        outcome = Outcome.NOT_FOUND if status == 404 else Outcome.REFUSED
+        expected = (Decision.FINAL, outcome, False)
+    assert (verdict.decision, verdict.outcome, verdict.foreign) == expected
+
+
+ANY = st.none() | st.booleans() | st.integers(0, 999) | st.text(max_size=5) | st.just([]) | st.just({})
+DOCUMENTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "title": ANY,
+        "type": ANY,
+        "status": ANY | st.sampled_from([404, 403]),
+        "detail": ANY,
+        "x": ANY,
+    },
+)
+
+
+@given(
+    st.sampled_from([400, 403, 404, 405, 409, 410, 422]), DOCUMENTS | ANY | st.lists(DOCUMENTS, max_size=2)
+)
+def test_a_refusal_is_the_apis_own_if_its_document_says_so(status: int, document: Any) -> None:
+    says = isinstance(document, dict) and any(
+        isinstance(document.get(name), str) for name in ("title", "type")
+    )
+    told = document.get("status") if says else None
+    own = says and (told is None or told in (status, str(status)))
+    verdict = judge(status, json.dumps(document).encode())
+    assert verdict.foreign is not own
+    assert verdict.decision is (Decision.FINAL if own else Decision.RETRY)
+    assert (verdict.outcome is Outcome.UNCONFIRMED) is not own
+
+
+@given(
+    st.fixed_dictionaries(
+        {}, optional={"user_id": ANY | st.just("user-7"), "emails": ANY | st.lists(ANY, max_size=2)}
+    )
+)
+def test_a_200_is_the_tenants_word_if_it_has_a_users_id_and_emails(document: dict[str, Any]) -> None:
+    emails = document.get("emails")
+    own = isinstance(document.get("user_id"), str) and isinstance(emails, list)
+    own = own and all(isinstance(email, dict) for email in emails)
+    verdict = judge(200, json.dumps(document).encode())
+    assert verdict.foreign is not own
+    assert verdict.decision is (Decision.FINAL if own else Decision.RETRY)
+
+
 @pytest.mark.parametrize("trouble", Trouble)
 @pytest.mark.parametrize("sent", [True, False])
-def test_no_answer_is_tried_again_and_only_a_timeout_after_sending_may_have_worked(
-    trouble: Trouble, sent: bool
-) -> None:
+def test_no_answer_is_tried_again_and_once_sent_it_may_have_worked(trouble: Trouble, sent: bool) -> None:
     verdict = UNVERIFY_EMAIL.judge(ROW, NoAnswer(trouble, "it\nbroke", sent))
-    expected = Outcome.UNCONFIRMED if trouble is Trouble.TIMEOUT and sent else Outcome.EXHAUSTED
+    expected = Outcome.UNCONFIRMED if sent else Outcome.EXHAUSTED
     assert verdict == Verdict(Decision.RETRY, expected, None, trouble.value, "it broke")
 
 
@@ -215,7 +347,7 @@ def test_no_answer_is_tried_again_and_only_a_timeout_after_sending_may_have_work
     [
         ({"title": "Not Found", "detail": "No such user."}, "http_422", "Not Found; No such user."),
         ({"title": "Not Found", "detail": None, "instance": None}, "http_422", "Not Found"),
-        ({"title": 5, "detail": ["x"]}, "http_422", "answered 422"),
+        ({"type": "about:blank", "title": 5, "detail": ["x"]}, "http_422", "answered 422"),
         (
             {
                 "type": "https://httpstatuses.io/422#identity-validation-error",
@@ -251,8 +383,8 @@ def test_a_problems_details_are_kept(problem: dict[str, object], code: str, mess
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"", "answered 400 with an empty body"),
-        (b" \r\n\x00 ", "answered 400 with an empty body"),
+        (b"", "answered 503 with an empty body"),
+        (b" \r\n\x00 ", "answered 503 with an empty body"),
         (b"no\r\n\tway\x1b[31m\x00", "no way [31m"),
         ("a\u202eb\u2028c".encode(), "a b c"),
         (b"\xff\xfe!", "\ufffd\ufffd!"),
@@ -263,7 +395,7 @@ def test_a_problems_details_are_kept(problem: dict[str, object], code: str, mess
     ],
 )
 def test_a_message_is_one_short_line(body: bytes, message: str) -> None:
-    assert judge(400, body).error_message == message
+    assert judge(503, body).error_message == message
 
 
 HUGE_NUMBER = b"9" * 6000
