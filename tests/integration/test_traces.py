@@ -118,7 +118,7 @@ async def test_a_call_is_a_child_span_whose_context_is_sent(
 async def test_what_became_of_a_call_is_told_without_ids_or_key(
     server: Server, transport: AiohttpTransport, status: int, outcome: str
 ) -> None:
-    server.status, server.body = status, f"no user-of-the-row for {KEY}".encode()
+    server.status, server.body = status, f'{{"title": "no user-of-the-row for {KEY}"}}'.encode()
     spans = Spans()
     with spans.tracing.following(UNVERIFY_EMAIL, "acme.example") as operation:
         await attempt(operation, transport)

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import gzip
 import socket
 import struct
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -16,6 +18,7 @@ from worker.transport import AiohttpTransport
 KEY = "sk-0123456789-secret"
 CALL = Call("POST", "users/u%2F1/emails/%2E%2E/unverify")
 LIMIT_BYTES = 1 << 20
+BOMB = gzip.compress(bytes(1 << 26))
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -171,7 +174,10 @@ async def test_a_redirect_is_an_answer_and_the_key_goes_nowhere() -> None:
         ),
         (head(Content_Length=10) + b"{}", b"", Damage.TRUNCATED),
         (head() + b"{}", b"{}", Damage.NONE),
-        (answer(b"\x1f\x8b\x08", Content_Encoding="gzip"), b"\x1f\x8b\x08", Damage.ENCODED),
+        (answer(gzip.compress(b"{}"), Content_Encoding="gzip"), b"{}", Damage.NONE),
+        (answer(zlib.compress(b"{}"), Content_Encoding="deflate"), b"{}", Damage.NONE),
+        (answer(b"\x1b\x03", Content_Encoding="br"), b"\x1b\x03", Damage.ENCODED),
+        (answer(BOMB, Content_Encoding="gzip"), bytes(LIMIT_BYTES), Damage.OVERSIZED),
         (answer(b"{}", Content_Encoding="Identity"), b"{}", Damage.NONE),
         (head("204 No Content"), b"", Damage.NONE),
     ],
@@ -184,6 +190,9 @@ async def test_a_redirect_is_an_answer_and_the_key_goes_nowhere() -> None:
         "cut-off",
         "until-the-end",
         "gzip",
+        "deflate",
+        "brotli",
+        "bomb",
         "identity",
         "no-content",
     ],
@@ -231,6 +240,69 @@ async def test_what_is_sent_unasked_on_a_kept_connection_is_nobodys_answer(unask
             await asyncio.sleep(0.06)
     assert bodies == [b"first", b"second", b"third"]
     assert len(served.heads) == served.connections == 3
+
+
+def once_each(*, part: bytes = b"", abruptly: bool = False) -> Script:
+    """Answer one call on each connection, and break the connection at the second, whatever the first one was."""
+    seen: set[asyncio.StreamWriter] = set()
+
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if writer not in seen:
+            seen.add(writer)
+            writer.write(answer(b"{}"))
+            return
+        writer.write(part)
+        reset(writer) if abruptly else writer.close()
+
+    return script
+
+
+@pytest.mark.parametrize("abruptly", [False, True])
+async def test_a_kept_connection_that_breaks_as_it_is_used_again_is_stale_and_the_next_is_new(
+    abruptly: bool,
+) -> None:
+    async with transport_to(once_each(abruptly=abruptly)) as (transport, served):
+        await transport.send(CALL)
+        stale = await transport.send(CALL)
+        other = Call("POST", "users/another/emails/e/unverify")
+        assert isinstance(await transport.send(other), Answer)  # and is kept
+        again = await transport.send(CALL)
+    assert stale == NoAnswer(
+        Trouble.DISCONNECTED, "the kept connection was closed already", sent=True, stale=True
+    )
+    assert isinstance(again, Answer)
+    assert served.connections == 3
+
+
+async def test_a_kept_connection_that_breaks_within_an_answer_is_not_stale() -> None:
+    async with transport_to(once_each(part=b"HTTP/1.1 200 OK\r\nContent-Le")) as (transport, _):
+        await transport.send(CALL)
+        reply = await transport.send(CALL)
+    assert isinstance(reply, NoAnswer)
+    assert (reply.trouble, reply.stale) == (Trouble.DISCONNECTED, False)
+
+
+async def test_a_new_connection_that_breaks_is_not_stale() -> None:
+    reply = await reply_to(says(b"", then_close=True))
+    assert isinstance(reply, NoAnswer)
+    assert (reply.trouble, reply.stale) == (Trouble.DISCONNECTED, False)
+
+
+async def test_a_server_that_closes_idle_connections_as_they_are_used_again_breaks_no_call_twice() -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer(b"{}"))
+        asyncio.get_running_loop().call_later(0.005, writer.transport.abort)
+
+    broken = 0
+    async with transport_to(script, concurrency=4) as (transport, _):
+        for _ in range(200):
+            await asyncio.sleep(0.005)
+            if isinstance(reply := await transport.send(CALL), NoAnswer):
+                assert reply.stale
+                broken += 1
+                await asyncio.sleep(0.005)
+                assert isinstance(await transport.send(CALL), Answer)
+    assert broken  # else nothing was tried here
 
 
 async def test_only_idle_connections_are_distrusted() -> None:

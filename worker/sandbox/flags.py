@@ -101,6 +101,7 @@ def _for_user(fields: dict[str, Any], _name: str, value: str, _flag: str) -> Non
 
 _SPECIAL: Final[Mapping[str, Callable[[dict[str, Any], str, str, str], None]]] = {
     "server_error_statuses": _statuses,
+    "foreign_statuses": _statuses,
     "redirect_status": _redirect_status,
     "outage": _outage,
     "for_user": _for_user,

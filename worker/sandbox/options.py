@@ -35,6 +35,8 @@ class Kind(enum.StrEnum):
     """A 429 that no limit explains."""
     REDIRECT = "redirect"
     """A redirect to a second listener on loopback, which counts what follows it."""
+    FOREIGN = "foreign"
+    """A 4xx that is not the API's own, of whatever stands in front of it; the tenant was never asked."""
     HTML_OK = "html_ok"
     """A 200 page of a proxy; the tenant was never asked."""
     RESET = "reset"
@@ -152,6 +154,8 @@ class Trouble(_Model):
         latin1: Share answered in Latin-1 although the type says UTF-8.
         close: Share after whose answer the connection is closed.
         server_error_statuses: What `server_error` chooses from.
+        foreign_statuses: What `foreign` chooses from.
+        foreign_form: What it comes with: a proxy's page, a line of text, a gateway's JSON, or no body.
         redirect_status: What `redirect` answers.
         unprocessable_form: Which of the three forms of a 422 comes.
         oversized_bytes: What an oversized body holds at least.
@@ -173,6 +177,7 @@ class Trouble(_Model):
     unprocessable: Share = 0.0
     throttled: Share = 0.0
     redirect: Share = 0.0
+    foreign: Share = 0.0
     html_ok: Share = 0.0
     reset: Share = 0.0
     stall: Share = 0.0
@@ -194,6 +199,10 @@ class Trouble(_Model):
     server_error_statuses: Annotated[
         tuple[Annotated[int, pydantic.Field(ge=500, le=599)], ...], pydantic.Field(min_length=1)
     ] = (500, 502, 503, 504)
+    foreign_statuses: Annotated[
+        tuple[Annotated[int, pydantic.Field(ge=400, le=499)], ...], pydantic.Field(min_length=1)
+    ] = (404,)
+    foreign_form: Literal["html", "text", "json", "empty"] = "html"
     redirect_status: Literal[301, 302, 303, 307, 308] = 307
     unprocessable_form: Literal["identity", "validation", "other"] = "identity"
     oversized_bytes: Annotated[int, pydantic.Field(gt=0)] = 8 * 1024 * 1024

@@ -13,6 +13,7 @@ from worker.sandbox.options import Kind
 JSON: Final = "application/json; charset=utf-8"
 PROBLEM: Final = "application/problem+json; charset=utf-8"
 HTML: Final = "text/html; charset=utf-8"
+TEXT: Final = "text/plain; charset=utf-8"
 
 _PAGE: Final = (
     "<!DOCTYPE html><html><head><title>{title}</title></head><body><h1>{title}</h1>"
@@ -65,6 +66,16 @@ def unprocessable(form: str) -> Reply:
 def page(status: int, title: str) -> Reply:
     """Return a web page, as a proxy in front of the tenant makes it."""
     return Reply(status, _PAGE.format(title=title), HTML)
+
+
+def foreign(status: int, form: str) -> Reply:
+    """Return an error as something in front of the API gives it: no problem document, so not the API's own."""
+    title = f"{status} {responses.get(status, 'Error')}"
+    if form == "html":
+        return page(status, title)
+    if form == "json":
+        return Reply(status, json.dumps({"message": title, "request_id": "made-up"}))
+    return Reply(status, title, TEXT) if form == "text" else Reply(status, "", "")
 
 
 PLAIN_TROUBLE: Final[Mapping[Kind, Reply]] = {

@@ -33,7 +33,7 @@ class Fate:
 
     Attributes:
         kind: The trouble, or None for the API's own answer.
-        status: The status of a `server_error`.
+        status: The status of a `server_error`, or of a `foreign` answer.
         headers: What the limits tell.
         slow_s: Seconds by which the answer is late.
         gzip: Whether the body comes gzip-encoded.
@@ -102,9 +102,10 @@ class Script:
     def _drawn(self, user_id: str, identifier_id: str, told: Mapping[str, str]) -> Fate:
         trouble = self._trouble
         draws = self._draw(user_id, identifier_id) if self._draws else _NOTHING_DRAWN
-        statuses = trouble.server_error_statuses
+        kind = trouble.for_users.get(user_id) or self._chosen(draws[0])
+        statuses = trouble.foreign_statuses if kind is Kind.FOREIGN else trouble.server_error_statuses
         return Fate(
-            kind=trouble.for_users.get(user_id) or self._chosen(draws[0]),
+            kind=kind,
             status=statuses[int(draws[5] * len(statuses)) % len(statuses)],
             headers=told,
             slow_s=trouble.slow_s if draws[1] < trouble.slow else 0.0,

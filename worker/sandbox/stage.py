@@ -8,12 +8,13 @@ from typing import Final
 from worker.sandbox.api import Api
 from worker.sandbox.options import Kind, Trouble
 from worker.sandbox.people import Person
-from worker.sandbox.replies import EMPTY_ANSWERS, PLAIN_TROUBLE, Reply, problem, unprocessable
+from worker.sandbox.replies import EMPTY_ANSWERS, PLAIN_TROUBLE, Reply, foreign, problem, unprocessable
 from worker.sandbox.routes import Route
 from worker.sandbox.script import Fate
 
 NOTHING_DONE: Final = frozenset(PLAIN_TROUBLE) | {
     Kind.SERVER_ERROR,
+    Kind.FOREIGN,
     Kind.UNPROCESSABLE,
     Kind.REDIRECT,
     Kind.RESET,
@@ -62,6 +63,8 @@ class Stage:
             return PLAIN_TROUBLE[kind]
         if kind is Kind.SERVER_ERROR:
             return problem(status, "The service is in trouble.")
+        if kind is Kind.FOREIGN:
+            return foreign(status, self.trouble.foreign_form)
         if kind is Kind.UNPROCESSABLE:
             return unprocessable(self.trouble.unprocessable_form)
         if kind is Kind.REDIRECT:

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import html
-import json
-import re
 from typing import Final
-from urllib.parse import unquote
 
 import aiohttp
 import msgspec
 
 from worker.model import Answer, Damage
+from worker.redaction import Redactor
+from worker.transport.packing import unpack
 
 _MOST_BODY_BYTES: Final = 1 << 20
 _OK: Final = 200
 _SOUND: Final = Damage.NONE
-_REDACTED: Final = b"[redacted]"
-_JSON_ESCAPE: Final = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
 async def read_answer(response: aiohttp.ClientResponse) -> Answer:
@@ -39,10 +35,10 @@ async def read_answer(response: aiohttp.ClientResponse) -> Answer:
     except asyncio.CancelledError:
         response.close()
         raise
-    if "Content-Encoding" in headers and headers["Content-Encoding"].lower() != "identity":
-        damage = damage or Damage.ENCODED
     if not response.closed:
         response.release()
+    if "Content-Encoding" in headers and not damage:
+        body, damage = unpack(body, headers["Content-Encoding"], _MOST_BODY_BYTES)
     return Answer(response.status, headers, body, damage)
 
 
@@ -52,31 +48,20 @@ def cut_off(response: aiohttp.ClientResponse) -> Answer:
     return Answer(response.status, response.headers, b"", Damage.TRUNCATED)
 
 
-def without_echo(answer: Answer, key: str) -> Answer:
-    r"""Return `answer` without the key that was sent: the body of an error is shown to people.
+def without_echo(answer: Answer, redactor: Redactor) -> Answer:
+    """Return `answer` without the key that was sent: the body of an error, and where it leads, are shown to people.
 
-    What stands in front of a tenant (a debugging proxy, a WAF's page) may show the request's headers. Where it
-    shows the key in escapes (.NET writes a `+` as `\u002B`) there is no telling where: all of the body goes.
+    What stands in front of a tenant (a debugging proxy, a WAF's page) may show the request's headers.
     """
     if answer.status == _OK:
         return answer
-    body = answer.body
-    for form in (key, json.dumps(key)[1:-1]):
-        body = body.replace(form.encode(), _REDACTED)
-    if _shows(body.decode("utf-8", "replace"), key):
-        body = _REDACTED
-    headers = answer.headers
-    if _shows(headers.get("Location", "").lower(), key.lower()):  # its host is told, which has no case
-        headers = {name: value for name, value in headers.items() if name.lower() != "location"}
+    body, headers = redactor.body(answer.body), answer.headers
+    leads = headers.get("Location", "")
+    if (shown := redactor.text(leads)) != leads:  # its host is told
+        headers = {name: shown if name.lower() == "location" else value for name, value in headers.items()}
     if body is answer.body and headers is answer.headers:
         return answer
     return msgspec.structs.replace(answer, headers=headers, body=body)
-
-
-def _shows(text: str, key: str) -> bool:
-    """Return whether `key` stands in `text` once the escapes of JSON, URLs and HTML are resolved."""
-    plain = _JSON_ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), text)
-    return key.replace("\\", "") in html.unescape(unquote(plain)).replace("\\", "")
 
 
 def _all_of(content: aiohttp.StreamReader) -> bytes:

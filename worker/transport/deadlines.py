@@ -20,6 +20,7 @@ class InFlight:
         deadline: The event loop's time at which it is overdue.
         cancels_before: What `task.cancelling()` was when the call began.
         sent: Whether writing the request had begun.
+        kept: Whether it goes over a connection that an earlier call used.
         overdue: Whether the sweeper cancelled it.
     """
 
@@ -28,6 +29,7 @@ class InFlight:
     deadline: float
     cancels_before: int
     sent: bool = False
+    kept: bool = False
     overdue: bool = False
 
     @property

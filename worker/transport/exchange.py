@@ -9,11 +9,15 @@ by name but not documented: hence the narrow bound on aiohttp's version, and the
 from __future__ import annotations
 
 import asyncio
+import ssl
+import weakref
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 from aiohttp.typedefs import LooseHeaders
 from multidict import CIMultiDict
 from yarl import URL
@@ -21,6 +25,11 @@ from yarl import URL
 from worker.transport.deadlines import InFlight
 from worker.transport.proxies import Proxy
 
+_KEEPALIVE_S: Final = 4.0
+"""Seconds for which an idle connection is kept: less than servers do, so that it is not closed as it is used.
+
+Node.js closes after 5 s, AWS' load balancers after 60 s, nginx after 75 s. At one call a second nothing is lost.
+"""
 _PROMPT_S: Final = 0.01
 """A call is never late that began to be written so soon: most connections in use are there already."""
 _NO_LIMITS: Final = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
@@ -36,6 +45,30 @@ class _Request(aiohttp.ClientRequest):
         self.headers = headers
 
 
+class Connector(aiohttp.TCPConnector):
+    """Makes and keeps connections, and knows which of them were never used."""
+
+    def __init__(self, *, limit: int, tls: ssl.SSLContext | Literal[True]) -> None:
+        super().__init__(limit=limit, ssl=tls, keepalive_timeout=_KEEPALIVE_S)
+        self.unused: weakref.WeakSet[ResponseHandler] = weakref.WeakSet()
+
+    async def _create_connection(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - what aiohttp declares
+    ) -> ResponseHandler:
+        made = await super()._create_connection(req, traces, timeout)
+        self.unused.add(made)
+        return made
+
+    def drop_idle(self) -> None:
+        """Close the connections that are idle; calls in flight are left alone."""
+        for kept in self._conns.values():
+            for protocol, _ in kept:
+                protocol.close()
+
+
 class Exchange:
     """Exchanges requests for answers over a connector's connections.
 
@@ -45,9 +78,7 @@ class Exchange:
         slack_s: Tells how many seconds a call may wait for its connection and still be written.
     """
 
-    def __init__(
-        self, connector: aiohttp.BaseConnector, proxy: Proxy | None, slack_s: Callable[[], float]
-    ) -> None:
+    def __init__(self, connector: Connector, proxy: Proxy | None, slack_s: Callable[[], float]) -> None:
         self._connector = connector
         self._slack_s = slack_s
         self._proxy = proxy or Proxy(None, None)
@@ -89,12 +120,14 @@ class Exchange:
             proxy_headers=self._proxy.headers,
         )
         connection = await self._connect(request)
+        watched.kept = connection.protocol not in self._connector.unused
         waited_s = self._loop.time() - watched.began
         if waited_s > _PROMPT_S and not however_late and waited_s > self._slack_s():
             connection.release()
             return None
         try:
             assert connection.protocol is not None
+            self._connector.unused.discard(connection.protocol)
             connection.protocol.set_response_params(
                 skip_payload=method == "HEAD", read_until_eof=True, auto_decompress=False
             )

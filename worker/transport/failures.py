@@ -43,13 +43,16 @@ _PROXY_ADVICE: Final = (
 )
 
 
-def no_answer(error: BaseException, *, sent: bool) -> NoAnswer:
+def no_answer(error: BaseException, *, sent: bool, kept: bool = False) -> NoAnswer:
     """Return what `error` means; the detail names no address, header or identifier.
 
     Args:
         error: One of `CAUGHT`.
         sent: Whether writing the request had begun.
+        kept: Whether it was written to a connection that an earlier call had used.
     """
+    if sent and kept and _broke_unanswered(error):
+        return NoAnswer(Trouble.DISCONNECTED, "the kept connection was closed already", sent, stale=True)
     if isinstance(error, aiohttp.ClientHttpProxyError) and error.status in _REFUSALS:
         return NoAnswer(Trouble.PROXY, _PROXY_ADVICE.format(status=error.status), sent)
     for kind, trouble, detail in _TABLE:
@@ -62,6 +65,13 @@ def no_answer(error: BaseException, *, sent: bool) -> NoAnswer:
 def timed_out(*, sent: bool) -> NoAnswer:
     """Return that the call took longer than it may."""
     return NoAnswer(Trouble.TIMEOUT, "no answer within the time limit", sent)
+
+
+def _broke_unanswered(error: BaseException) -> bool:
+    """Return whether the connection broke before any byte of an answer's head was read."""
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return isinstance(error.message, str)  # else it is the part of the head that came
+    return isinstance(error, (aiohttp.ClientOSError, aiohttp.ClientConnectionResetError))
 
 
 def _reason(error: BaseException) -> str:

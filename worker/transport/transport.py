@@ -10,16 +10,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Protocol, Self
 
-import aiohttp
+from aiohttp import ClientResponse
 from multidict import CIMultiDict
 from yarl import URL
 
 from worker import __version__
 from worker.errors import ConfigurationError
-from worker.model import Call, Reply
+from worker.model import Call, NoAnswer, Reply
+from worker.redaction import Redactor
 from worker.transport.bodies import cut_off, read_answer, without_echo
-from worker.transport.deadlines import Sweeper
-from worker.transport.exchange import Exchange
+from worker.transport.deadlines import InFlight, Sweeper
+from worker.transport.exchange import Connector, Exchange
 from worker.transport.failures import CAUGHT, no_answer, timed_out
 from worker.transport.proxies import proxy_for
 
@@ -28,7 +29,8 @@ _SAID: Final = {
     "Accept-Encoding": "identity",
     "User-Agent": f"bulk-unverify/{__version__}",
 }
-_KEEPALIVE_S: Final = 60.0
+_MOST_STALE: Final = 10_000
+"""Calls of which it is remembered that they are to go over a new connection."""
 
 
 class _Address(Protocol):
@@ -71,7 +73,8 @@ class AiohttpTransport:
     ) -> None:
         self._base = URL(tenant.base_url)
         self._base_path = self._base.path
-        self._key = key.reveal()
+        self._redactor = Redactor(key.reveal())
+        self._stale: dict[str, None] = {}
         self._timeout_s = timeout_s
         self._concurrency = concurrency
         self._slack_s = slack_s
@@ -79,15 +82,13 @@ class AiohttpTransport:
         self._proxy = None if tenant.loopback else proxy_for(self._base)
         host = self._base.host_port_subcomponent
         assert host is not None
-        self._headers = CIMultiDict({"Host": host} | _SAID | {"X-API-KEY": self._key})
+        self._headers = CIMultiDict({"Host": host} | _SAID | {"X-API-KEY": key.reveal()})
 
     async def __aenter__(self) -> Self:
         """Get ready; a connection is made by the first call that needs it."""
         self._loop = asyncio.get_running_loop()
         self._sweeper = Sweeper(self._timeout_s)
-        self._connector = aiohttp.TCPConnector(
-            limit=self._concurrency, ssl=self._tls, keepalive_timeout=_KEEPALIVE_S
-        )
+        self._connector = Connector(limit=self._concurrency, tls=self._tls)
         self._exchange = Exchange(self._connector, self._proxy, self._slack_s)
         return self
 
@@ -107,7 +108,7 @@ class AiohttpTransport:
         task = asyncio.current_task(self._loop)
         assert task is not None
         watched = self._sweeper.enter(task)
-        response: aiohttp.ClientResponse | None = None
+        response: ClientResponse | None = None
         try:
             headers = self._headers.copy()
             if call.body is not None:
@@ -115,16 +116,19 @@ class AiohttpTransport:
             if call.traceparent:
                 headers["traceparent"] = call.traceparent
             url = self._base.with_path(self._base_path + call.path, encoded=True)
+            if self._stale and call.path in self._stale:
+                del self._stale[call.path]
+                self._connector.drop_idle()  # this call's last one had been closed: it gets a new connection
             response = await self._exchange.open(call.method, url, headers, call.body, watched, however_late)
             if response is None:
                 return None
-            return without_echo(await read_answer(response), self._key)
+            return without_echo(await read_answer(response), self._redactor)
         except asyncio.CancelledError:
             if not watched.overdue or watched.cancelled_by_others:
                 raise
             return timed_out(sent=watched.sent) if response is None else cut_off(response)
         except CAUGHT as error:
-            return timed_out(sent=watched.sent) if watched.overdue else no_answer(error, sent=watched.sent)
+            return timed_out(sent=watched.sent) if watched.overdue else self._broken(call, error, watched)
         finally:
             self._sweeper.leave(watched)
 
@@ -133,9 +137,15 @@ class AiohttpTransport:
 
         The connection of the answer that was read last is among them until the caller awaits anything.
         """
-        for kept in self._connector._conns.values():  # noqa: SLF001 - aiohttp has no public way to them
-            for protocol, _ in kept:
-                protocol.close()
+        self._connector.drop_idle()
+
+    def _broken(self, call: Call, error: BaseException, watched: InFlight) -> NoAnswer:
+        reply = no_answer(error, sent=watched.sent, kept=watched.kept)
+        if reply.stale:
+            self._connector.drop_idle()  # they have been idle for about as long
+            if len(self._stale) < _MOST_STALE:
+                self._stale[call.path] = None
+        return reply
 
 
 def trusted_by(ca_bundle: Path | None) -> ssl.SSLContext | Literal[True]:

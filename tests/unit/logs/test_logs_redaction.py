@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.typing import FilteringBoundLogger
 
-from worker import logs
+from worker import logs, redaction
 from worker.errors import ConfigurationError
 
 KEY = "sk-Zq7+/w8\"X%41\\e'9-tail"
@@ -87,12 +87,12 @@ def test_identifiers_are_masked_wherever_they_stand(tmp_path: Path) -> None:
             "row", user_id=USER, identifier_id="42", rows=[{"user_id": USER}], user_ids=[USER, "43"]
         ),
     )
-    assert line["user_id"] == logs.mask(USER)
+    assert line["user_id"] == redaction.mask(USER)
     assert str(line["user_id"]).startswith("UOtB…(")
     assert str(line["identifier_id"]).startswith("…(")
-    assert line["rows"] == [{"user_id": logs.mask(USER)}]
-    assert line["user_ids"] == [logs.mask(USER), logs.mask("43")]
-    assert logs.mask("42") != logs.mask("43")
+    assert line["rows"] == [{"user_id": redaction.mask(USER)}]
+    assert line["user_ids"] == [redaction.mask(USER), redaction.mask("43")]
+    assert redaction.mask("42") != redaction.mask("43")
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_suspicious_names_hide_whatever_they_hold(name: str, tmp_path: Path) -> 
     ],
 )
 def test_secrets_of_others_are_hidden_in_text(text: str, clean: str) -> None:
-    assert logs.Redactor("").text(text) == clean
+    assert redaction.Redactor("").text(text) == clean
 
 
 def test_the_key_in_an_exception_is_hidden(tmp_path: Path) -> None:
@@ -232,10 +232,10 @@ def test_no_disguise_of_the_key_reaches_the_log(
 
 
 def test_what_stands_before_an_escaped_key_hides_it_no_better() -> None:
-    assert logs.Redactor("00000000").text("%" + r"\x30" * 8) == "[redacted]"
-    assert logs.Redactor(":000000%").text("%3a000000%00") == "[redacted]"
+    assert redaction.Redactor("00000000").text("%" + r"\x30" * 8) == "[redacted]"
+    assert redaction.Redactor(":000000%").text("%3a000000%00") == "[redacted]"
 
 
 @given(st.text(st.characters(exclude_characters="@:=,"), max_size=60))  # neither logins nor headers
 def test_what_holds_no_secret_stays_as_it_is(text: str) -> None:
-    assert logs.Redactor("sk-0123456789-secret").text(text) == text
+    assert redaction.Redactor("sk-0123456789-secret").text(text) == text

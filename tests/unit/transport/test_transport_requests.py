@@ -1,6 +1,7 @@
 """What the transport asks for and makes of every error, over aioresponses; the wire is an integration test."""
 
 import asyncio
+import base64
 import inspect
 import json
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from yarl import URL
 from worker import __version__
 from worker.connection import ApiKey, Tenant
 from worker.model import Answer, Call, NoAnswer, Reply, Trouble
+from worker.redaction import Redactor
 from worker.transport import AiohttpTransport
 from worker.transport.bodies import without_echo
 from worker.transport.deadlines import InFlight
@@ -144,39 +146,71 @@ async def test_a_cancelled_task_stays_cancelled(tenant_says: aioresponses) -> No
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 500])
 async def test_a_key_that_comes_back_in_an_error_is_taken_out(status: int, tenant_says: aioresponses) -> None:
-    tenant_says.post(ADDRESS, status=status, body=f"You sent X-API-KEY: {KEY}!")
+    tenant_says.post(ADDRESS, status=status, body=f"You sent {KEY}!")
     reply = await send()
     assert isinstance(reply, Answer)
-    assert reply.body == b"You sent X-API-KEY: [redacted]!"
+    assert reply.body == b"You sent [redacted]!"
 
 
+LONG_KEY: Final = "sk-0123/45+67\\89=="
 ESCAPED: Final[dict[str, Callable[[str], str]]] = {
     "JSON": lambda key: "".join(f"\\u{ord(each):04X}" for each in key),
-    "JSON, some of it": lambda key: key.replace("-", "\\u002d"),
+    "JSON, some of it": lambda key: json.dumps(key)[1:-1].replace("-", "\\u002d"),
     "JSON, its slashes": lambda key: json.dumps(key)[1:-1].replace("/", "\\/"),
     "HTML": lambda key: "".join(f"&#x{ord(each):x};" for each in key),
     "HTML, by names": lambda key: key.replace("/", "&sol;"),
     "URL": lambda key: quote(key, safe=""),
+    "plain": lambda key: key,
+    "in another case": lambda key: key.upper(),
+    "hexadecimal": lambda key: key.encode().hex(),
+    "hexadecimal, capitals": lambda key: key.encode().hex().upper(),
+    "base64": lambda key: base64.b64encode(key.encode()).decode(),
+    "base64, of more": lambda key: base64.b64encode(f"user:{key}!".encode()).decode(),
+    "base64, for URLs": lambda key: base64.urlsafe_b64encode(f"u:{key}".encode()).decode().rstrip("="),
+    "URL, twice": lambda key: quote(quote(key, safe=""), safe=""),
+    "HTML, decimal": lambda key: "".join(f"&#{ord(each):04d};" for each in key),
 }
 
 
-@pytest.mark.parametrize("escape", ESCAPED.values(), ids=ESCAPED)
-def test_a_key_that_comes_back_in_escapes_takes_the_body_with_it(escape: Callable[[str], str]) -> None:
-    key = "sk-0123/45+67\\89=="
-    echoed = Answer(400, {}, f'{{"title": "no such key {escape(key)}"}}'.encode())
-    assert without_echo(echoed, key).body == b"[redacted]"
+@pytest.mark.parametrize("form", ESCAPED)
+def test_a_key_that_comes_back_in_disguise_is_taken_out_of_a_text(form: str) -> None:
+    disguised = ESCAPED[form](LONG_KEY)
+    body = f"<html>no such key {disguised}</html>".encode()
+    clean = without_echo(Answer(400, {}, body), Redactor(LONG_KEY)).body.decode()
+    assert "[redacted]" in clean
+    assert disguised[6:-6] not in clean
+
+
+@pytest.mark.parametrize("form", ESCAPED)
+def test_a_key_that_comes_back_in_disguise_is_taken_out_of_a_document_that_stays_one(form: str) -> None:
+    disguised = ESCAPED[form](LONG_KEY)
+    detail = f'"no {disguised}"' if form.startswith("JSON") else json.dumps(f"no {disguised}")
+    body = f'{{"title": "No", "status": 400, "errors": {{"x": [{detail}]}}, "detail": {detail}}}'.encode()
+    clean = without_echo(Answer(400, {}, body), Redactor(LONG_KEY)).body.decode()
+    assert disguised[6:-6] not in clean
+    document = json.loads(clean)
+    assert (document["title"], document["status"]) == ("No", 400)
+    assert "[redacted]" in document["detail"]
+    assert "[redacted]" in document["errors"]["x"][0]
+
+
+def test_a_key_beside_the_end_of_what_is_kept_takes_the_body_with_it() -> None:
+    body = f"X {KEY} ".encode() + b"x" * 70_000 + KEY.encode()
+    assert without_echo(Answer(400, {}, body), Redactor(KEY)).body == b"[redacted]"
+    assert 2_000 < len(without_echo(Answer(400, {}, b"y" * 70_000), Redactor(KEY)).body) < 3_000
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"50% &amp; \\u002B", b"\\u00", b"\xff\\ud800&#xd800;%ff", b'{"title": "no"}']
 )
 def test_an_error_that_does_not_show_the_key_stays_as_it_is(body: bytes) -> None:
-    assert without_echo(Answer(400, {}, body), KEY).body == body
+    answer = Answer(400, {}, body)
+    assert without_echo(answer, Redactor(KEY)) is answer
 
 
-def test_a_redirect_to_a_host_that_is_named_after_the_key_leads_nowhere() -> None:
+def test_a_redirect_to_a_host_that_is_named_after_the_key_does_not_tell_it() -> None:
     for host in (KEY, KEY.upper()):
         moved = Answer(302, {"Location": f"https://{host}.example/"}, b"")
-        assert "Location" not in without_echo(moved, KEY).headers
+        assert host not in str(without_echo(moved, Redactor(KEY)).headers)
     elsewhere = Answer(302, {"Location": "https://login.example/"}, b"")
-    assert without_echo(elsewhere, KEY) is elsewhere
+    assert without_echo(elsewhere, Redactor(KEY)) is elsewhere
