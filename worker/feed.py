@@ -36,6 +36,7 @@ class Feed:
         self._claimed_at = clock()
         self._ran_dry = False
         self._claiming: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._exhausted = False
 
     @property
@@ -69,10 +70,17 @@ class Feed:
             self._claim()
         return rows.popleft() if rows else None
 
+    def look_elsewhere(self) -> None:
+        """Have a row from another place of the source be the next that is taken, once it is claimed."""
+        if self._looking is None and not self._exhausted:
+            self._looking = asyncio.create_task(self._fetch_elsewhere())
+            self._looking.add_done_callback(_note)
+
     async def drain(self) -> Sequence[Row]:
-        """Stop claiming and return the rows that were claimed and never handed out."""
-        if self._claiming is not None:
-            await self._claiming
+        """Stop claiming and return the rows that were claimed and never handed out; the source is closed."""
+        for claim in (self._claiming, self._looking):
+            if claim is not None:
+                await claim
         self._exhausted = True
         rest = list(self._rows)
         self._rows.clear()
@@ -92,8 +100,17 @@ class Feed:
         self._size = _next_size(self._size, now - self._claimed_at, ran_dry=self._ran_dry)
         self._claimed_at, self._ran_dry = now, False
         claimed = await self._source.claim(self._size)
+        while not claimed and await self._source.more():
+            self._size = _SMALLEST  # what waits comes one by one
+            claimed = await self._source.claim(self._size)
         self._rows.extend(claimed)
         self._exhausted = not claimed
+
+    async def _fetch_elsewhere(self) -> None:
+        row = await self._source.claim_elsewhere()
+        self._looking = None
+        if row is not None:
+            self._rows.appendleft(row)
 
 
 def _note(claiming: asyncio.Task[None]) -> None:

@@ -88,6 +88,51 @@ class InputRow(msgspec.Struct, frozen=True, gc=False):
     error_message: str = ""
 
 
+class Owed(enum.IntEnum):
+    """What a row's last attempt costs it, once another row was answered since (promise 7)."""
+
+    NOTHING = 0
+    REFUSAL = 1
+    """It was refused, as any row may be: five of these make a row sick."""
+    ATTEMPT = 2
+
+
+class Effort(msgspec.Struct, frozen=True, gc=False):
+    """What the attempts on a row left behind that has no outcome yet.
+
+    Attributes:
+        tries: Attempts that brought no final answer, charged or not: the back-off grows with them.
+        attempts: Attempts that were charged.
+        charged_s: Seconds that were charged.
+        refusals: How often it was refused while others were answered.
+        doubtful: Whether one of the attempts may have been carried out.
+        started_at: Epoch seconds when this session took the row up.
+        wait_s: Seconds that it waits before it goes again.
+        answered: How many rows had a final answer when its last attempt failed; -1 in another session.
+        owed: What that attempt costs if another row was answered since.
+        owed_s: Seconds that it costs then.
+        free: Whether it cost nothing, and the next such one does.
+        status: HTTP status of that attempt, or None without an answer.
+        error_code: Its short machine word.
+        error_message: Its line for people.
+    """
+
+    tries: int = 0
+    attempts: int = 0
+    charged_s: float = 0.0
+    refusals: int = 0
+    doubtful: bool = False
+    started_at: float = 0.0
+    wait_s: float = 0.0
+    answered: int = -1
+    owed: Owed = Owed.NOTHING
+    owed_s: float = 0.0
+    free: bool = False
+    status: int | None = None
+    error_code: str = ""
+    error_message: str = ""
+
+
 class Row(msgspec.Struct, frozen=True, gc=False):
     """One row to call, claimed from a source.
 
@@ -99,6 +144,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
         maybe_sent: A killed session had claimed this row, so its call may have been made already.
         resent: It may have been, and has been sent again since.
         traceparent: What the row is a part of (W3C Trace Context), or empty.
+        effort: What its attempts so far left behind; None if none ended without an outcome.
     """
 
     number: int
@@ -108,10 +154,11 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     maybe_sent: bool = False
     resent: bool = False
     traceparent: str = ""
+    effort: Effort | None = None
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
-    """A request that a row becomes.
+    """A request that a row becomes, or one that is about no row.
 
     Attributes:
         method: HTTP method in capitals.
@@ -220,6 +267,24 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     foreign: bool = False
 
 
+class Attempt(msgspec.Struct, frozen=True, gc=False):
+    """What a pacer is told of a call beside its reply.
+
+    Attributes:
+        row: Whose it was; 0 for nobody's.
+        verdict: What the reply means for the row.
+        took_s: Seconds from the turn to the reply.
+        sick: Whether the row was refused so often while others passed that it says nothing of the tenant.
+        pending: How many rows have no outcome.
+    """
+
+    row: int
+    verdict: Verdict
+    took_s: float = 0.0
+    sick: bool = False
+    pending: int = 0
+
+
 BARRED: Final = Verdict(
     Decision.FINAL,
     Outcome.EXCLUDED,
@@ -325,9 +390,11 @@ class Unfinished(msgspec.Struct, frozen=True, gc=False):
     """A claimed row that goes back to pending, with what is known of it.
 
     Attributes:
-        row: The row.
+        row: The row as it was claimed.
         requests: Requests sent for it over all sessions.
+        effort: What its attempts left behind by now; None if none ended without an outcome.
     """
 
     row: Row
     requests: int
+    effort: Effort | None = None

@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from worker.model import (
+    Attempt,
     Call,
     Delivery,
     Depth,
@@ -53,10 +54,20 @@ class Transport(Protocol):
 
 
 class Source(Protocol):
-    """Where rows to call come from."""
+    """Where rows to call come from: those that were never tried, and those that waited and may go again."""
 
     async def claim(self, limit: int) -> Sequence[Row]:
-        """Return up to `limit` rows, claimed durably before they are returned; empty when none are left.
+        """Return up to `limit` rows, claimed durably before they are returned; empty when none may go now.
+
+        Raises:
+            LedgerError: The claim could not be made durable.
+        """
+
+    async def more(self) -> bool:
+        """Wait until `claim` may have rows again; False if it never will, or once it is closed."""
+
+    async def claim_elsewhere(self) -> Row | None:
+        """Claim one row that has not failed, drawn at random; None where there is none.
 
         Raises:
             LedgerError: The claim could not be made durable.
@@ -64,6 +75,17 @@ class Source(Protocol):
 
     def allows(self, row: Row) -> bool:
         """Return whether a claimed `row` may be called still: the protected list may have grown since."""
+
+    @property
+    def pending(self) -> int:
+        """How many rows have no outcome, as far as is known; those that are being called among them."""
+
+    @property
+    def failed(self) -> int:
+        """How many of these were tried and have to go again."""
+
+    def close(self) -> None:
+        """Have no more rows: whoever waits for some is told."""
 
 
 class Recorder(Protocol):
@@ -73,7 +95,10 @@ class Recorder(Protocol):
         """Take `result` for the next group commit; does not wait. Order of calls is kept."""
 
     def give_back(self, rows: Sequence[Unfinished]) -> None:
-        """Put claimed rows back to pending in the next group commit; does not wait."""
+        """Put claimed rows back to pending in the next group commit; does not wait.
+
+        One that has an effort by now goes again after its wait.
+        """
 
     async def room(self) -> None:
         """Wait until no result has been waiting to be durable for more than 50 ms (promise 3).
@@ -96,8 +121,11 @@ class Pacer(Protocol):
     async def enter(self) -> bool:
         """Wait for a turn: a concurrency slot and a token of the rate. False when the pacer was closed."""
 
-    def leave(self, reply: Reply | None) -> None:
-        """Give the slot of one `enter` back and learn from what came back; None if nothing was sent."""
+    def leave(self, reply: Reply | None, attempt: Attempt | None = None) -> bool:
+        """Give the slot of one `enter` back and learn from what came back; None if nothing was sent.
+
+        Returns whether it is taken for a limiter's refusal, which may hit any row and costs this one nothing.
+        """
 
     def pass_on(self) -> None:
         """Give the turn of an `enter` that has just returned to the next in line: there is nothing to call."""
@@ -107,11 +135,18 @@ class Pacer(Protocol):
 
     @property
     def in_outage(self) -> bool:
-        """Whether the server is taken to be out; what fails meanwhile costs a row no attempt."""
+        """Whether the server is taken to be out."""
 
     @property
-    def paused_s(self) -> float:
-        """Seconds spent in outages and operator's pauses so far; a row's time limit leaves them out."""
+    def answered(self) -> int:
+        """How many rows have got a final answer, as far as is known: those of a whole fleet, where one is shared."""
+
+    @property
+    def troubled(self) -> int:
+        """Attempts that met trouble since the last final answer."""
+
+    def was_out(self, answered: int) -> bool:
+        """Return whether the silence that followed so many final answers was, or is, an outage."""
 
 
 class Queue(Protocol):

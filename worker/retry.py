@@ -1,18 +1,29 @@
-"""When a failed row goes again: tenacity with full jitter, entered only after the first attempt failed."""
+"""What an attempt without a final answer costs its row, and when the row goes again. Pure (promises 5 and 7).
+
+One piece of evidence decides what is charged: did another row get a final answer since this one's last try? An
+attempt that failed is owed until that is known. While nobody is answered nothing is charged, however often a row is
+tried.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
+import random
+from collections.abc import Callable
+from typing import Final
 
+import msgspec
 import tenacity
-from tenacity.wait import wait_base
 
-from worker.model import Decision, Row, Verdict
+from worker.model import Decision, Effort, NoAnswer, Outcome, Owed, Reply, Verdict
+
+SICK_FROM: Final = 5
+"""A row that was refused so often while others were answered waits by itself, and its attempts are charged."""
 
 _FIRST_WAIT_S: Final = 0.5
 _LONGEST_WAIT_S: Final = 30.0
+LAST_WAIT_S: Final = 1.0
+"""After the last attempt a row waits for evidence alone: nothing goes again when that is there."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -20,110 +31,138 @@ class RetryLimits:
     """What bounds the attempts of one row.
 
     Attributes:
-        attempts: Attempts that may end in a transient error; a 429 or a try during an outage costs none.
-        time_limit_s: Seconds from the row's first attempt, outages and pauses not counted.
+        attempts: Attempts that may be charged.
+        time_limit_s: Seconds that may be charged: of its attempts and of its own waits between them.
     """
 
     attempts: int
     time_limit_s: float
 
-    def too_late(self, effort: Effort, active_s: float) -> bool:
-        """Return whether a row may no longer go again at `active_s`, a value of the active clock."""
-        return active_s - effort.active_since_s >= self.time_limit_s
+    def are_spent(self, effort: Effort) -> bool:
+        """Return whether a row may not go again."""
+        return effort.attempts >= self.attempts or effort.charged_s >= self.time_limit_s
 
 
-@dataclasses.dataclass(slots=True)
-class Effort:
-    """What was put into one row so far.
+def is_sick(effort: Effort | None) -> bool:
+    """Return whether a row was refused so often while others passed that its refusals say nothing of the tenant."""
+    return effort is not None and effort.refusals >= SICK_FROM
+
+
+def charged(effort: Effort) -> Effort:
+    """Return `effort` after its last attempt was charged, as another row was answered since."""
+    match effort.owed:
+        case Owed.NOTHING:
+            return effort
+        case Owed.REFUSAL:
+            return msgspec.structs.replace(effort, owed=Owed.NOTHING, refusals=effort.refusals + 1)
+        case Owed.ATTEMPT:
+            return msgspec.structs.replace(
+                effort,
+                owed=Owed.NOTHING,
+                attempts=effort.attempts + 1,
+                charged_s=effort.charged_s + effort.owed_s,
+            )
+
+
+def final_verdict(effort: Effort) -> Verdict:
+    """Return what became of a row whose limits are spent: `unconfirmed` if an attempt may have been carried out."""
+    outcome = Outcome.UNCONFIRMED if effort.doubtful else Outcome.EXHAUSTED
+    return Verdict(Decision.FINAL, outcome, effort.status, effort.error_code, effort.error_message)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """An attempt that brought no final answer.
 
     Attributes:
-        row: The row.
-        started_at: Epoch seconds when the session took the row up.
-        active_since_s: Value of the active clock (monotonic, outages and pauses taken out) at that moment.
-        requests: Requests sent, over all sessions.
-        spent: Attempts of this session that count against the limit.
-        sent: Whether a request of this session may have reached the server.
-        verdict: The last one.
-        retry_after_s: What the last answer asked to wait, clamped; 0 if nothing.
+        reply: What came back; None if it was held up and not sent.
+        verdict: What that means.
+        refused: Whether it is taken for a limiter's refusal, which may hit any row.
+        asked_s: Seconds that the reply asks to wait, clamped; 0 for none.
+        took_s: Seconds that the attempt took.
+        began_at: Epoch seconds when it began.
+        answered: How many rows have a final answer by now.
     """
 
-    row: Row
-    started_at: float
-    active_since_s: float
-    requests: int
-    spent: int
-    sent: bool
+    reply: Reply | None
     verdict: Verdict
-    retry_after_s: float
+    refused: bool
+    asked_s: float
+    took_s: float
+    began_at: float
+    answered: int
 
 
-class _Wait(wait_base):
-    """Full jitter (0.5 s doubling to 30 s), and never less than the server asked for.
+class BackOff:
+    """What is owed for a failed attempt, and how long the row waits: full jitter, from 0.5 s doubling to 30 s.
 
-    A throttled row waits for nothing of its own: the pacer's cool-down holds it, like every other.
+    Args:
+        limits: What bounds a row's attempts.
+        jitter: Returns a share of the longest wait, 0 to 1; by default whatever tenacity draws.
+
     Source: "Exponential Backoff And Jitter", AWS Architecture Blog.
     """
 
-    def __init__(self) -> None:
-        self._jitter = tenacity.wait_random_exponential(multiplier=_FIRST_WAIT_S, max=_LONGEST_WAIT_S)
+    def __init__(self, limits: RetryLimits, jitter: Callable[[], float] | None = None) -> None:
+        self._limits = limits
+        self._jitter = jitter
+        self._doubling = tenacity.wait_exponential(multiplier=_FIRST_WAIT_S, max=_LONGEST_WAIT_S)
 
-    def __call__(self, retry_state: tenacity.RetryCallState) -> float:
-        effort = _effort(retry_state)
-        if effort.verdict.decision is Decision.THROTTLED:
-            return 0.0
-        return max(self._jitter(retry_state), effort.retry_after_s)
+    def after(self, effort: Effort | None, failure: Failure) -> Effort:
+        """Return what is known of a row after a failed attempt, and how long it waits."""
+        earlier = effort or Effort()
+        if earlier.answered < 0 or not earlier.started_at:
+            earlier = msgspec.structs.replace(earlier, started_at=failure.began_at)
+        if _is_free(earlier, failure.reply):
+            return msgspec.structs.replace(
+                earlier, free=True, owed=Owed.NOTHING, wait_s=0.0, **_error(earlier, failure.verdict)
+            )
+        tries = earlier.tries + 1
+        wait_s = self._wait_s(earlier, failure, tries)
+        owed = Owed.REFUSAL if failure.refused else Owed.ATTEMPT
+        owed_s = failure.took_s + wait_s
+        spent = msgspec.structs.replace(earlier, owed=owed, owed_s=owed_s)
+        if self._limits.are_spent(charged(spent)):
+            wait_s = min(wait_s, LAST_WAIT_S)
+        verdict = failure.verdict
+        return msgspec.structs.replace(
+            spent,
+            tries=tries,
+            doubtful=earlier.doubtful or verdict.outcome is Outcome.UNCONFIRMED,
+            wait_s=wait_s,
+            answered=failure.answered,
+            free=False,
+            status=verdict.status,
+            error_code=verdict.error_code,
+            error_message=verdict.error_message,
+        )
 
-
-def persistently(
-    attempt: Callable[[Effort], Awaitable[Verdict]],
-    limits: RetryLimits,
-    *,
-    active_clock: Callable[[float], float],
-    sleep: Callable[[float], Awaitable[None]],
-) -> Callable[[Effort], Awaitable[Verdict]]:
-    """Wrap `attempt` so that it is repeated until the verdict needs no retry or the limits are spent.
-
-    The first attempt was made by the caller: the wrapped function begins by weighing `effort.verdict`.
-
-    Args:
-        attempt: Makes one attempt, updates the effort and returns its verdict.
-        limits: When to give up; the last verdict is then returned.
-        active_clock: Seconds, outages and pauses taken out, as they will be so many seconds from now.
-        sleep: Waits; may raise to end the retrying.
-    """
-
-    def spent(retry_state: tenacity.RetryCallState) -> bool:
-        effort = _effort(retry_state)
-        goes_at = active_clock(retry_state.upcoming_sleep)
-        return effort.spent >= limits.attempts or limits.too_late(effort, goes_at)
-
-    async def weigh_first(effort: Effort, first: list[Verdict]) -> Verdict:
-        return first.pop() if first else await attempt(effort)
-
-    retrying: Any = tenacity.AsyncRetrying(
-        sleep=sleep,
-        stop=spent,
-        wait=_Wait(),
-        retry=tenacity.retry_if_result(_goes_again),
-        retry_error_callback=_last_verdict,
-    )
-
-    async def persist(effort: Effort) -> Verdict:
-        verdict: Verdict = await retrying(weigh_first, effort, [effort.verdict])
-        return verdict
-
-    return persist
+    def _wait_s(self, earlier: Effort, failure: Failure, tries: int) -> float:
+        """Return how long the row waits; what a refusal asks for, the pacer waits for with everybody."""
+        state = tenacity.RetryCallState(_NOBODY, None, (), {})
+        state.attempt_number = earlier.refusals + 1 if failure.refused else tries
+        longest_s = self._doubling(state)
+        wait_s = longest_s * (random.random() if self._jitter is None else self._jitter())  # noqa: S311 - no secret
+        return wait_s if failure.refused else max(wait_s, failure.asked_s)
 
 
-def _effort(retry_state: tenacity.RetryCallState) -> Effort:
-    effort = retry_state.args[0]
-    assert isinstance(effort, Effort)
-    return effort
+_NOBODY: Final = tenacity.AsyncRetrying()
+"""Whose state a wait is asked about: none of tenacity's own loops retries a row, the ledger holds it."""
 
 
-def _goes_again(verdict: Verdict) -> bool:
-    return verdict.decision in (Decision.RETRY, Decision.THROTTLED)
+def _is_free(earlier: Effort, reply: Reply | None) -> bool:
+    """Return whether an attempt costs nothing: it was held up, or a kept connection was stale; but not twice."""
+    if reply is None:
+        return True
+    return isinstance(reply, NoAnswer) and reply.stale and not earlier.free
 
 
-def _last_verdict(retry_state: tenacity.RetryCallState) -> Verdict:
-    return _effort(retry_state).verdict
+def _error(earlier: Effort, verdict: Verdict) -> dict[str, object]:
+    """Return what is to be told of a row whose attempt was none: what is known of an earlier one, if any."""
+    if earlier.tries:
+        return {}
+    return {
+        "status": verdict.status,
+        "error_code": verdict.error_code,
+        "error_message": verdict.error_message,
+    }

@@ -49,8 +49,6 @@ def test_the_metrics_are_the_sandboxs_own_record(fleet: Fleet, outside: Outside)
     held_up = told["wait_seconds_count", "server"] - record["requests"]  # the connection came late: not sent
     assert held_up >= 0
     assert told["wait_seconds_count", "limiter"] >= record["requests"] + held_up
-    assert told["wait_seconds_count", "retry"] == record["requests"] + held_up - ROWS
-    assert told["wait_seconds_sum", "retry"] > 0
     assert told["messages_buried_total",] == 1
     assert told["calls_in_flight",] == 0
     assert 0 < told["rate_per_second",] <= 400

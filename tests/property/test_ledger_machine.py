@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from unit.ledger.ledger_staging import look, pairs, plan, result, unfinished
+from unit.ledger.ledger_staging import look, pairs, plan, result
 
 from worker.ledger import RunFolder, RunLedger, facts, report_rows, verify
-from worker.model import FAILURES, Outcome, Row, RunState
+from worker.model import FAILURES, Effort, Outcome, Row, RunState, Unfinished
 
 T = TypeVar("T")
 
@@ -42,6 +42,10 @@ class Ledgers(RuleBasedStateMachine):
         self.ended: set[int] = set()
         """Rows whose outcome is of this session."""
         self.protected: set[str] = set()
+        self.due: dict[int, float] = {}
+        """Pending rows that were tried, and when they may go again."""
+        self.closed = False
+        self.now = 0.0
         self.open()
 
     def do(self, what: Coroutine[Any, Any, T]) -> T:
@@ -49,13 +53,16 @@ class Ledgers(RuleBasedStateMachine):
 
     def open(self, retake: frozenset[Outcome] = frozenset()) -> None:
         async def opened() -> RunLedger:
-            ledger = await RunLedger.open(self.folder)
+            ledger = await RunLedger.open(self.folder, monotonic=lambda: self.now)
             await ledger.begin_session("ann@host", {}, retake=retake)
             return ledger
 
         self.ledger = self.do(opened())
+        self.now += 301.0
+        self.closed = False
         self.past.clear()
         self.ended.clear()
+        self.due = dict.fromkeys(self.due, self.now - 1.0)
         self.pend(retake, set(self.outcomes))
 
     def pend(self, outcomes: frozenset[Outcome], among: set[int]) -> set[int]:
@@ -83,14 +90,19 @@ class Ledgers(RuleBasedStateMachine):
         open_rows = [
             number
             for number in range(1, self.rows + 1)
-            if number not in self.outcomes and number not in self.flying and number not in self.past
+            if number not in self.outcomes
+            and number not in self.flying
+            and number not in self.past
+            and self.due.get(number, self.now) <= self.now
+            and not self.closed
         ]
         allowed = [number for number in open_rows if f"u{number}" not in self.protected]
-        assert numbers == sorted(numbers)
         assert set(numbers) <= set(allowed)
         assert bool(numbers) == bool(allowed)
-        last = numbers[-1] if numbers else self.rows
-        assert numbers == [number for number in allowed if number <= last]
+        fresh = [number for number in allowed if number not in self.due]
+        in_order = [number for number in numbers if number not in self.due]
+        assert in_order == fresh[: len(in_order)]
+        assert len(in_order) >= min(len(fresh), (limit + 1) // 2) or len(open_rows) > len(allowed)
         excluded = look(self.folder, "SELECT row, sent, resent FROM outcomes WHERE outcome = 'excluded'")
         for number, *told in excluded:
             assert tuple(told) == self.told(number)
@@ -99,6 +111,7 @@ class Ledgers(RuleBasedStateMachine):
             if number not in self.outcomes:
                 self.ended.add(number)
             self.outcomes[number] = Outcome.EXCLUDED
+            self.due.pop(number, None)
         for row in claimed:
             assert row.earlier_requests == self.requests[row.number]
             assert row.maybe_sent == (row.number in self.maybe)
@@ -112,6 +125,7 @@ class Ledgers(RuleBasedStateMachine):
         self.ledger.record(result(row, outcome, requests=requests, sent=requests > 0))
         self.do(self.ledger.flush())
         self.outcomes[row.number] = outcome
+        self.due.pop(row.number, None)
         self.ended.add(row.number)
         self.requests[row.number] += requests
         (told,) = look(self.folder, "SELECT sent, resent FROM outcomes WHERE row = ?", row.number)
@@ -123,12 +137,29 @@ class Ledgers(RuleBasedStateMachine):
     @rule(data=st.data(), requests=st.integers(0, 2))
     def give_back(self, data: st.DataObject, requests: int) -> None:
         row = self.flying.pop(data.draw(st.sampled_from(sorted(self.flying))))
-        self.ledger.give_back([unfinished(row, requests)])
+        self.ledger.give_back([Unfinished(row, row.earlier_requests + requests, row.effort)])
         self.do(self.ledger.flush())
         self.requests[row.number] += requests
         if requests:
             self.send(row.number)
-        self.past.add(row.number)
+        if row.effort is None:
+            self.past.add(row.number)
+
+    @precondition(lambda self: self.flying)
+    @rule(data=st.data(), wait_s=st.sampled_from([0.0, 5.0, 300.0]))
+    def fail(self, data: st.DataObject, wait_s: float) -> None:
+        """Have a row wait in the ledger to go again."""
+        row = self.flying.pop(data.draw(st.sampled_from(sorted(self.flying))))
+        effort = Effort(tries=1, wait_s=wait_s, status=503, error_code="http_503")
+        self.ledger.give_back([Unfinished(row, row.earlier_requests + 1, effort)])
+        self.do(self.ledger.flush())
+        self.requests[row.number] += 1
+        self.send(row.number)
+        self.due[row.number] = self.now + wait_s
+
+    @rule(seconds=st.sampled_from([1.0, 10.0, 300.0]))
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
 
     @rule(outcomes=st.frozensets(CALLED, min_size=1))
     def take_back(self, outcomes: frozenset[Outcome]) -> None:
@@ -137,7 +168,12 @@ class Ledgers(RuleBasedStateMachine):
         self.ledger.take_back(outcomes, why="halt")
         self.do(self.ledger.flush())
         self.ended -= taken
-        self.past |= taken
+        self.closed = True
+        self.due |= {number: self.now for number in taken if self.is_carried(number)}
+
+    def is_carried(self, number: int) -> bool:
+        """Return whether anything is known of a row that has no outcome: else it goes as if never tried."""
+        return bool(self.requests[number]) or number in self.maybe
 
     @rule(number=st.integers(1, 12))
     def protect(self, number: int) -> None:
@@ -162,7 +198,9 @@ class Ledgers(RuleBasedStateMachine):
 
     @rule(retake=st.frozensets(CALLED))
     def leave_and_resume(self, retake: frozenset[Outcome]) -> None:
-        self.ledger.give_back([unfinished(row) for row in self.flying.values()])
+        self.ledger.give_back(
+            [Unfinished(row, row.earlier_requests, row.effort) for row in self.flying.values()]
+        )
         self.flying.clear()
         self.do(self.ledger.end_session(RunState.INTERRUPTED))
         self.do(self.ledger.aclose())

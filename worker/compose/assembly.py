@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Protocol
 
 from worker.compose.options import Steering
@@ -38,9 +38,8 @@ def make_pipeline(
     pacer: Pacer,
     steering: Steering,
     on_halt: Callable[[Halt], None],
-    sleep: Callable[[float], Awaitable[None]] | None = None,
 ) -> Pipeline:
-    """Return the pipeline of a session that does `operation` to the rows of `work`; `sleep` is the pipeline's."""
+    """Return the pipeline of a session that does `operation` to the rows of `work`."""
     ports = Ports(
         source=work,
         operation=operation,
@@ -51,4 +50,4 @@ def make_pipeline(
     )
     guard = Guard(max_failures=steering.max_failures, accept=steering.accept)
     limits = RetryLimits(steering.attempts, steering.row_time_limit_s)
-    return Pipeline(ports, guard, limits, concurrency=steering.concurrency, on_halt=on_halt, sleep=sleep)
+    return Pipeline(ports, guard, limits, concurrency=steering.concurrency, on_halt=on_halt)

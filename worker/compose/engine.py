@@ -76,8 +76,8 @@ class Engine(Protocol):
         """Return how fast it goes."""
 
     @property
-    def silence(self) -> tuple[float, str] | None:
-        """Since when (monotonic seconds) nobody answers, and who that is; None while somebody does."""
+    def silence(self) -> tuple[float, str]:
+        """For how many seconds that count nobody has answered, and who that is, as a sentence with `{time}`."""
 
     @property
     def cool_down_s(self) -> float:
@@ -107,10 +107,10 @@ class LocalEngine:
         return self._pipeline.halt
 
     @property
-    def silence(self) -> tuple[float, str] | None:
-        """Since when the tenant is out."""
-        since = self._pacer.outage_since
-        return None if since is None else (since, "the tenant did not answer for {time} (an outage)")
+    def silence(self) -> tuple[float, str]:
+        """For how long no row got a final answer."""
+        met = f": {self._pacer.trouble}" if self._pacer.trouble else ""
+        return self._pacer.silent_s, f"the tenant gave no row a final answer for {{time}}{_braced(met)}"
 
     @property
     def cool_down_s(self) -> float:
@@ -140,10 +140,9 @@ class FleetEngine:
         """Do nothing: the workers keep their own."""
 
     @property
-    def silence(self) -> tuple[float, str] | None:
-        """Since when the queue is lost, or no worker answers."""
-        since = self._dispatcher.trouble_since
-        return None if since is None else (since, "no outcome came from the queue's workers for {time}")
+    def silence(self) -> tuple[float, str]:
+        """For how long the queue is lost, or no worker answers."""
+        return self._dispatcher.trouble_s, "no outcome came from the queue's workers for {time}"
 
     @property
     def left_behind(self) -> str:
@@ -202,6 +201,11 @@ async def calling_by_workers(
         await queue.depth()  # a queue that cannot be reached is said before anything is published
         dispatcher = Dispatcher(ledger, queue, assignment, guard, log, on_halt=on_halt)
         yield FleetEngine(dispatcher, via.address)
+
+
+def _braced(text: str) -> str:
+    """Return `text` as `str.format` takes it for itself."""
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def _name_of(run_id: str) -> str:

@@ -173,7 +173,9 @@ class _Session:
 
     def _take_back(self, halt: Halt) -> None:
         """Put the evidence of a wrong run back to pending (promise 6)."""
-        self.ledger.take_back(halt.evidence, why=halt.reason, http_status=halt.evidence_status)
+        self.ledger.take_back(
+            halt.evidence, why=halt.reason, http_status=halt.evidence_status, numbers=halt.rows
+        )
 
     async def _end(self, engine: Engine, stop: Stop | None) -> None:
         halt = engine.halt

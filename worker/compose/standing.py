@@ -320,7 +320,7 @@ class _Worker:
         meter = self.account.meter
         turns = MeteredPacer(pacer, meter)
         calls = MeteredTransport(transport, meter)
-        return make_pipeline(desk, operation, calls, turns, steering, on_halt, turns.back_off)
+        return make_pipeline(desk, operation, calls, turns, steering, on_halt)
 
     async def _watch_lists(self, desk: Desk) -> None:
         """Read the protected list again whenever it changes; what was protected stays so (promise 11)."""

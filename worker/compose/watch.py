@@ -29,7 +29,7 @@ class Bounds:
 
     Attributes:
         deadline_s: Seconds from its start, or None.
-        outage_patience_s: Seconds that nobody may answer.
+        outage_patience_s: Seconds for which nobody may answer.
     """
 
     deadline_s: float | None
@@ -121,11 +121,11 @@ class Watch:
             await self._apply(command)
         now = self._clock()
         deadline_s, patience_s = self._bounds.deadline_s, self._bounds.outage_patience_s
-        silence = self._engine.silence
+        silent_s, who = self._engine.silence
         if deadline_s is not None and now - self._began >= deadline_s:
             self._halt(f"the deadline of {format_duration(deadline_s)} was reached")
-        elif silence is not None and now - silence[0] >= patience_s:
-            self._halt(silence[1].format(time=format_duration(patience_s)))
+        elif silent_s >= patience_s:
+            self._halt(who.format(time=format_duration(patience_s)))
         if self._protected.changed():
             await self._protect()
 

@@ -21,7 +21,8 @@ _ROWS: Final = (
     " rows.error_message, rows.duplicate_of, outcomes.outcome, outcomes.http_status, outcomes.error_code,"
     " outcomes.error_message, outcomes.requests, outcomes.started_at, outcomes.finished_at, outcomes.sent,"
     " outcomes.resent, outcomes.verified_contacts_left, outcomes.lockout_risk, carried.requests,"
-    " carried.maybe_sent, in_flight.row FROM rows LEFT JOIN outcomes ON outcomes.row = rows.row"
+    " carried.maybe_sent, carried.http_status, carried.error_code, carried.error_message, in_flight.row"
+    " FROM rows LEFT JOIN outcomes ON outcomes.row = rows.row"
     " LEFT JOIN carried ON carried.row = rows.row LEFT JOIN in_flight ON in_flight.row = rows.row"
     " ORDER BY rows.row"
 )
@@ -188,7 +189,7 @@ def _rows(connection: sqlite3.Connection) -> Iterator[ReportRow]:
     for (
         row, cells, user_id, identifier_id, planned, planned_code, planned_message, duplicate_of,
         outcome, status, code, message, requests, started_at, finished_at, sent,
-        resent, verified_left, lockout_risk, carried, maybe, flying,
+        resent, verified_left, lockout_risk, carried, maybe, last_status, last_code, last_message, flying,
     ) in connection.execute(_ROWS):  # fmt: skip
         own = [user_id, identifier_id] if cells is None else decode(cells)
         if outcome is not None:
@@ -212,6 +213,9 @@ def _rows(connection: sqlite3.Connection) -> Iterator[ReportRow]:
                 own,
                 row,
                 Outcome.PENDING,
+                last_status,
+                last_code or "",
+                last_message or "",
                 requests=carried or 0,
                 sent=_pending_sent(carried, maybe, flying),
                 resent=maybe == RESENT,

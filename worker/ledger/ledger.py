@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
+import math
+import random
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +24,9 @@ _GATHER_S: Final = 0.02
 _GATHER_MOST: Final = 512
 _BEHIND_S: Final = 0.05
 """Age of the oldest result that is not durable at which new calls wait (promise 3)."""
+
+_KEPT: Final = 64
+_KEPT_ONE_IN: Final = 20
 
 
 class RunLedger:
@@ -47,7 +53,12 @@ class RunLedger:
         self._loop = asyncio.get_running_loop()
         self._session = 0
         self._publishes = False
-        self._cursor = 0
+        self._claims = _Claims(0, frozenset())
+        self._out = 0
+        """Rows that are claimed, and neither recorded nor given back."""
+        self._changed = asyncio.Event()
+        self._closed = False
+        self.pending = self.failed = 0
         self._results: list[Result] = []
         self._given_back: list[Unfinished] = []
         self._gathering: asyncio.TimerHandle | None = None
@@ -100,11 +111,20 @@ class RunLedger:
             LedgerError: The ledger is broken.
         """
         now, self._publishes = self._wall(), bool(publishes_to)
-        self._session = await self._writer.perform(
-            lambda connection: steps.begin_session(
+        self._began, self._began_at = self._monotonic(), now
+        self._closed = False
+
+        def begin(connection: sqlite3.Connection) -> tuple[int, steps.Standing, frozenset[int]]:
+            number = steps.begin_session(
                 connection, now, operator, settings, retake, publishes_to=publishes_to, recall=recall
             )
-        )
+            standing = steps.standing(connection)
+            kept = frozenset[int]() if publishes_to else _draw(connection, standing)
+            return number, standing, kept
+
+        self._session, standing, kept = await self._writer.perform(begin)
+        self._claims = _Claims(0, kept)
+        self.pending, self.failed = standing.pending, standing.failed
         return self._session
 
     async def published(self) -> Sequence[tuple[Row, str]]:
@@ -157,54 +177,139 @@ class RunLedger:
         now = self._wall()
         await self._writer.perform(lambda connection: steps.note_command(connection, now, command))
 
-    def take_back(self, outcomes: frozenset[Outcome], *, why: str, http_status: int | None = None) -> None:
+    def take_back(
+        self,
+        outcomes: frozenset[Outcome],
+        *,
+        why: str,
+        http_status: int | None = None,
+        numbers: frozenset[int] | None = None,
+    ) -> None:
         """Put this session's rows with these outcomes back to pending and their outcomes into the history.
 
-        In the next group commit, with what was recorded before it; does not wait. This session does not claim
-        them any more, the next one does.
+        In the next group commit, with what was recorded before it; does not wait. This session claims nothing any
+        more: the next one claims them, after others.
 
         Args:
             outcomes: Which outcomes.
             why: For the history.
             http_status: Only those with this status, or None for all.
+            numbers: Only rows of these numbers, or None for all.
         """
         if self._gathering is not None:
             self._hand_over()
-        now, session = self._wall(), self._session
+        self.close()
+        now, session = self._now(), self._session
         self._writer.submit(
             lambda connection: steps.take_back(
-                connection, outcomes, session=session, http_status=http_status, now=now, why=why
+                connection,
+                outcomes,
+                session=session,
+                http_status=http_status,
+                now=now,
+                why=why,
+                rows=numbers,
             ),
             lambda _: None,
         )
 
     async def claim(self, limit: int) -> Sequence[Row]:
-        """Return up to `limit` of the next pending rows, durably in flight; empty when none are left.
+        """Return up to `limit` pending rows that may go now, durably in flight; empty when there are none.
+
+        Half of them are rows that waited, where there are enough of both.
 
         Raises:
             LedgerError: The ledger is broken.
         """
+        return await self._take(lambda connection: self._claim(connection, limit))
+
+    async def claim_elsewhere(self) -> Row | None:
+        """Claim one row that was never tried, drawn at random; None where there is none.
+
+        Raises:
+            LedgerError: The ledger is broken.
+        """
+        rows = await self._take(self._claim_elsewhere)
+        return rows[0] if rows else None
+
+    async def _take(self, step: Callable[[sqlite3.Connection], tuple[list[Row], list[Row]]]) -> Sequence[Row]:
+        """Claim by `step`, which returns what is claimed and what is protected by now."""
         if self._gathering is not None:
             self._hand_over()  # one commit for both
-        rows, excluded = await self._writer.perform(lambda connection: self._claim(connection, limit))
-        if excluded:
-            self.on_commit({Outcome.EXCLUDED: excluded})
+        self._out += 1  # what is about to be claimed
+        try:
+            rows, barred = await self._writer.perform(step)
+        finally:
+            self._out -= 1
+        self._out += len(rows)
+        if barred:
+            self.pending -= len(barred)
+            self.failed -= sum(row.effort is not None for row in barred)
+            self.on_commit({Outcome.EXCLUDED: len(barred)})
         return rows
 
-    def _claim(self, connection: sqlite3.Connection, limit: int) -> tuple[list[Row], int]:
-        """Claim in the writer's thread, where alone the cursor moves while a session works."""
-        excluded = 0
-        while rows := steps.next_pending(connection, self._cursor, limit):
-            self._cursor = rows[-1].number
-            allowed = [row for row in rows if self.allows(row)]
-            if len(allowed) < len(rows):
-                barred = [row for row in rows if not self.allows(row)]
-                steps.exclude(connection, self._session, barred, self._wall())
-                excluded += len(barred)
+    async def more(self) -> bool:
+        """Wait until rows may be claimed again; False if none ever will be, or once it is closed.
+
+        Raises:
+            LedgerError: The ledger is broken.
+        """
+        while not self._closed:
+            self._changed.clear()
+            if self._gathering is not None:
+                self._hand_over()
+            due_at = await self._writer.perform(steps.due_at)
+            if due_at is None and not self._out:
+                return bool(self._claims.kept)
+            wait_s = None if due_at is None else due_at - self._now()
+            if wait_s is not None and wait_s <= 0.0:
+                return True
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), wait_s)
+        return False
+
+    def close(self) -> None:
+        """Have no more rows: whoever waits for some is told."""
+        self._closed = True
+        self._changed.set()
+
+    def _now(self) -> float:
+        """Return epoch seconds by the clock that this session began with: it is not set meanwhile."""
+        return self._began_at + self._monotonic() - self._began
+
+    def _claim(self, connection: sqlite3.Connection, limit: int) -> tuple[list[Row], list[Row]]:
+        """Claim in the writer's thread, where alone it is known what this session has passed."""
+        if self._closed:
+            return [], []
+        now = math.inf if self._publishes else self._now()
+        barred: list[Row] = []
+        while True:
+            waited = steps.next_due(connection, now, limit)
+            fresh = self._claims.fresh(connection, max(limit - len(waited), (limit + 1) // 2))
+            rows = [*fresh, *waited[: limit - len(fresh)]]
+            if not rows:
+                return [], barred
+            allowed = self._allowed(connection, rows, barred)
             if allowed:
                 steps.claim(connection, allowed)
-                return allowed, excluded
-        return [], excluded
+                return allowed, barred
+
+    def _claim_elsewhere(self, connection: sqlite3.Connection) -> tuple[list[Row], list[Row]]:
+        barred: list[Row] = []
+        while not self._closed and (row := self._claims.elsewhere(connection)) is not None:
+            if allowed := self._allowed(connection, [row], barred):
+                steps.claim(connection, allowed)
+                return allowed, barred
+        return [], barred
+
+    def _allowed(self, connection: sqlite3.Connection, rows: list[Row], barred: list[Row]) -> list[Row]:
+        """Return those of `rows` that may be called; the others are excluded, and added to `barred`."""
+        allowed = [row for row in rows if self.allows(row)]
+        if len(allowed) < len(rows):
+            protected = [row for row in rows if not self.allows(row)]
+            steps.exclude(connection, self._session, protected, self._wall())
+            barred += protected
+        return allowed
 
     def allows(self, row: Row) -> bool:
         """Return whether `row` may be called: neither of its ids is on the protected list by now."""
@@ -213,6 +318,10 @@ class RunLedger:
     def record(self, result: Result) -> None:
         """Take `result` for the next group commit; does not wait."""
         self._results.append(result)
+        self.pending -= 1
+        self._out -= 1
+        if result.row.effort is not None:
+            self.failed -= 1
         if self._gathering is None:
             self._start_gathering()
         elif len(self._results) >= _GATHER_MOST:
@@ -229,6 +338,8 @@ class RunLedger:
     def give_back(self, rows: Sequence[Unfinished]) -> None:
         """Put claimed rows back to pending in the next group commit; does not wait."""
         self._given_back.extend(rows)
+        self._out -= len(rows)
+        self.failed += sum((each.effort is not None) - (each.row.effort is not None) for each in rows)
         if self._gathering is None and rows:
             self._start_gathering()
 
@@ -274,20 +385,75 @@ class RunLedger:
         self._gathering.cancel()
         self._gathering = None
         results, given_back = self._results, self._given_back
-        session, publishes = self._session, self._publishes
+        session, publishes, now = self._session, self._publishes, self._now()
         self._results, self._given_back = [], []
 
         def write(connection: sqlite3.Connection) -> None:
             steps.record(connection, session, results)
             if publishes:
                 steps.forget_published(connection, [result.row for result in results])
-            steps.give_back(connection, given_back)
+            steps.give_back(connection, given_back, now)
 
         self._writer.submit(write, lambda _: self._became_durable(results))
+        self._changed.set()
 
     def _became_durable(self, results: list[Result]) -> None:
         self._undurable.popleft()
         self.on_commit(collections.Counter(result.verdict.outcome for result in results))
+
+
+class _Claims:
+    """What a session has passed of the rows that were never tried: they go in their order, but for some.
+
+    A few rows from all over the run are kept for the end. While others wait to go again, these show, one at a time,
+    whether it is a row or the tenant that is sick: rows that always fail may be the last of their file.
+
+    Args:
+        passed: The last row that was claimed in order.
+        kept: Numbers of the rows that are kept for the end.
+    """
+
+    def __init__(self, passed: int, kept: frozenset[int]) -> None:
+        self._passed = passed
+        self.kept = set(kept)
+        """Numbers of the rows that are kept still."""
+
+    def fresh(self, connection: sqlite3.Connection, limit: int) -> list[Row]:
+        """Return the next rows in order; at their end those that are kept, once no row waits."""
+        while found := steps.next_pending(connection, self._passed, limit):
+            self._passed = found[-1].number
+            if rows := [row for row in found if row.number not in self.kept]:
+                return rows
+        if self.kept and not steps.is_any_waiting(connection):
+            rows = [steps.pending_row(connection, number) for number in sorted(self.kept)[:limit]]
+            self.kept -= {row.number for row in rows}
+            return rows
+        return []
+
+    def elsewhere(self, connection: sqlite3.Connection) -> Row | None:
+        """Return a row drawn at random: of those that are far off, and then of those that are kept."""
+        last = steps.last_row(connection)
+        for at_least in (random.randint(self._passed + 1, max(last, self._passed + 1)), 0):  # noqa: S311 - no secret
+            number = steps.fresh_row(connection, at_least, self._passed, self.kept)
+            if number is not None:
+                return steps.pending_row(connection, number)
+        if not self.kept:
+            return None
+        number = random.choice(sorted(self.kept))  # noqa: S311 - no secret
+        self.kept.remove(number)
+        return steps.pending_row(connection, number)
+
+
+def _draw(connection: sqlite3.Connection, standing: steps.Standing) -> frozenset[int]:
+    """Return the rows that are kept for the end: at most one in twenty, from all over the run."""
+    wanted = min(_KEPT, (standing.pending - standing.failed) // _KEPT_ONE_IN)
+    drawn: set[int] = set()
+    for part in range(wanted):
+        at_least = standing.last * part // wanted + 1
+        number = steps.fresh_row(connection, at_least, 0, drawn)
+        if number is not None:
+            drawn.add(number)
+    return frozenset(drawn)
 
 
 def _nothing(_: sqlite3.Connection) -> None:

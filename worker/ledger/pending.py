@@ -47,7 +47,9 @@ def pending_rows(folder: RunFolder) -> Iterator[Row]:
     after = 0
     with _reading(folder) as connection:
         protected = {id_ for (id_,) in connection.execute("SELECT id FROM protected")}
-        while rows := next_pending(connection, after, _AT_ONCE, in_flight_too=not folder.owned):
+        while rows := next_pending(
+            connection, after, _AT_ONCE, waiting_too=True, in_flight_too=not folder.owned
+        ):
             after = rows[-1].number
             yield from (row for row in rows if not is_protected(row, protected))
 

@@ -9,9 +9,29 @@ from typing import Final
 
 from worker.errors import LedgerError, UsageError
 
-VERSION: Final = 2
+VERSION: Final = 3
 
-TABLES: Final = """
+_WAITING: Final = (  # of a row that was tried and has to go again; `worker.model.Effort` says what each is
+    "not_before REAL",  # NULL: it was not tried, or may go as if it had not been
+    "tries INTEGER NOT NULL DEFAULT 0",
+    "attempts INTEGER NOT NULL DEFAULT 0",
+    "charged_s REAL NOT NULL DEFAULT 0",
+    "refusals INTEGER NOT NULL DEFAULT 0",
+    "doubtful INTEGER NOT NULL DEFAULT 0",
+    "started_at REAL NOT NULL DEFAULT 0",
+    "answered INTEGER NOT NULL DEFAULT -1",
+    "owed INTEGER NOT NULL DEFAULT 0",
+    "owed_s REAL NOT NULL DEFAULT 0",
+    "free INTEGER NOT NULL DEFAULT 0",
+    "http_status INTEGER",
+    "error_code TEXT",
+    "error_message TEXT",
+)
+_WAITING_INDEX: Final = (
+    "CREATE INDEX IF NOT EXISTS waiting ON carried (not_before) WHERE not_before IS NOT NULL;"
+)
+
+TABLES: Final = f"""
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE rows (               -- the plan: never changed once it is complete
   row INTEGER PRIMARY KEY, line INTEGER NOT NULL, user_id TEXT NOT NULL, identifier_id TEXT NOT NULL,
@@ -20,9 +40,11 @@ CREATE TABLE rows (               -- the plan: never changed once it is complete
   error_code TEXT, error_message TEXT, duplicate_of INTEGER);
 CREATE TABLE in_flight (          -- claimed and without an outcome; after a kill: what may have been sent
   row INTEGER PRIMARY KEY);
-CREATE TABLE carried (            -- what earlier sessions left behind of rows without an outcome
+CREATE TABLE carried (            -- what attempts and earlier sessions left behind of rows without an outcome
   row INTEGER PRIMARY KEY, requests INTEGER NOT NULL,
-  maybe_sent INTEGER NOT NULL);   -- 1: claimed when the process was killed; 2: and sent again since
+  maybe_sent INTEGER NOT NULL,    -- 1: claimed when the process was killed; 2: and sent again since
+  {", ".join(_WAITING)});
+{_WAITING_INDEX}
 CREATE TABLE outcomes (
   row INTEGER PRIMARY KEY, session INTEGER NOT NULL, outcome TEXT NOT NULL, http_status INTEGER,
   error_code TEXT, error_message TEXT, requests INTEGER NOT NULL, sent TEXT NOT NULL,
@@ -42,11 +64,14 @@ CREATE TABLE published (          -- rows that went to a queue's workers, until 
 CREATE TABLE collected (          -- of a run that was collected from a queue: by which name a row went there
   batch TEXT NOT NULL, number INTEGER NOT NULL, row INTEGER NOT NULL, PRIMARY KEY (batch, number)) WITHOUT ROWID;
 """
-_SINCE_1: Final = (
-    "CREATE TABLE IF NOT EXISTS published (row INTEGER PRIMARY KEY, batch TEXT NOT NULL);"
+_SINCE: Final = {
+    1: "CREATE TABLE IF NOT EXISTS published (row INTEGER PRIMARY KEY, batch TEXT NOT NULL);"
     "CREATE TABLE IF NOT EXISTS collected (batch TEXT NOT NULL, number INTEGER NOT NULL, row INTEGER NOT NULL,"
-    " PRIMARY KEY (batch, number)) WITHOUT ROWID; PRAGMA user_version = 2"
-)
+    " PRIMARY KEY (batch, number)) WITHOUT ROWID; PRAGMA user_version = 2",
+    2: "".join(f"ALTER TABLE carried ADD COLUMN {column};" for column in _WAITING)
+    + f"{_WAITING_INDEX} PRAGMA user_version = 3",
+}
+"""What brings a ledger up from each older version to the next."""
 PUBLISHED_TO: Final = "published_to"
 """Under this name `meta` holds the queue that rows were published to last, without its login."""
 COOL_DOWN_UNTIL: Final = "cool_down_until"
@@ -80,12 +105,28 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
                 raise UsageError(
                     f"{path} was written by a newer bulk-unverify. Use that version for this run."
                 )
-            if version < VERSION and not read_only:
-                connection.executescript(_SINCE_1)
+            if version < VERSION:
+                _read_as_new(connection) if read_only else _bring_up(connection, version)
             opened.pop_all()
     except sqlite3.Error as error:
         raise broken(path, error) from error
     return connection
+
+
+def _bring_up(connection: sqlite3.Connection, version: int) -> None:
+    """Bring an older ledger up to this version, whole or not at all."""
+    steps = "".join(f"{_SINCE[older]};" for older in range(max(version, 1), VERSION))
+    connection.executescript(f"BEGIN IMMEDIATE; {steps} COMMIT")
+
+
+def _read_as_new(connection: sqlite3.Connection) -> None:
+    """Have what an older version carried read as if this one had: a view of the connection's own stands for it."""
+    names = ", ".join(column.split()[0] for column in _WAITING)
+    values = ", ".join(column.partition("DEFAULT ")[2] or "NULL" for column in _WAITING)
+    connection.execute(
+        f"CREATE TEMP VIEW carried AS WITH more ({names}) AS (VALUES ({values}))"  # noqa: S608 - constants
+        " SELECT row, requests, maybe_sent, more.* FROM main.carried, more"
+    )
 
 
 def _open(path: Path, *, read_only: bool) -> sqlite3.Connection:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from worker.ledger.inserts import insert
 from worker.ledger.schema import COOL_DOWN_UNTIL, PUBLISHED_TO, RESENT
-from worker.model import BARRED, Outcome, Result, Row, RunState, Unfinished
+from worker.model import BARRED, Effort, Outcome, Owed, Result, Row, RunState, Unfinished
 
 _PENDING: Final = (
     "SELECT json_group_array(json_array(row, user_id, identifier_id, requests, maybe_sent)) FROM ("
@@ -19,6 +19,7 @@ _PENDING: Final = (
     " coalesce(carried.requests, 0) AS requests, coalesce(carried.maybe_sent, 0) AS maybe_sent"
     " FROM rows LEFT JOIN outcomes ON outcomes.row = rows.row LEFT JOIN carried ON carried.row = rows.row"
     " WHERE rows.row > ? AND rows.planned IS NULL AND outcomes.row IS NULL"
+    " AND (? OR carried.not_before IS NULL)"
     " AND (? OR rows.row NOT IN (SELECT row FROM in_flight)) ORDER BY rows.row LIMIT ?)"
 )
 # What is done row by row elsewhere is done here in one step of SQLite for many rows: see `inserts`.
@@ -27,9 +28,46 @@ _CARRY: Final = (
     "INSERT INTO carried (row, requests, maybe_sent) VALUES (?, ?, ?)"
     " ON CONFLICT (row) DO UPDATE SET requests = excluded.requests, maybe_sent = excluded.maybe_sent"
 )
+_EFFORT: Final = (
+    "tries, attempts, charged_s, refusals, doubtful, started_at, answered, owed, owed_s, free, http_status,"
+    " carried.error_code, carried.error_message"
+)
+_WAIT: Final = (
+    f"INSERT OR REPLACE INTO carried (row, requests, maybe_sent, not_before, {_EFFORT.replace('carried.', '')})"  # noqa: S608
+    f" VALUES ({', '.join('?' * 17)})"
+)
+_DUE: Final = (
+    "SELECT carried.row, rows.user_id, rows.identifier_id, carried.requests, carried.maybe_sent,"  # noqa: S608
+    f" {_EFFORT} FROM carried CROSS JOIN rows ON rows.row = carried.row"
+    " WHERE carried.not_before <= ? AND carried.row NOT IN (SELECT row FROM in_flight)"
+    " ORDER BY carried.not_before LIMIT ?"
+)
+_DUE_AT: Final = (
+    "SELECT min(not_before) FROM carried WHERE not_before IS NOT NULL"
+    " AND row NOT IN (SELECT row FROM in_flight)"
+)
+_WAKE: Final = (
+    "UPDATE carried SET answered = -1, owed = 0, free = 0, not_before ="
+    " min(max(not_before, ?), ?) WHERE not_before IS NOT NULL"
+)
+_STANDING: Final = (
+    "SELECT (SELECT count(*) FROM rows WHERE planned IS NULL) - (SELECT count(*) FROM outcomes),"
+    " (SELECT count(*) FROM carried WHERE not_before IS NOT NULL), (SELECT coalesce(max(row), 0) FROM rows)"
+)
+_FRESH: Final = (
+    "SELECT rows.row FROM rows WHERE rows.row >= ? AND rows.row > ? AND rows.planned IS NULL"
+    " AND NOT EXISTS (SELECT 1 FROM outcomes WHERE outcomes.row = rows.row)"
+    " AND NOT EXISTS (SELECT 1 FROM in_flight WHERE in_flight.row = rows.row)"
+    " AND NOT EXISTS (SELECT 1 FROM carried WHERE carried.row = rows.row AND not_before IS NOT NULL)"
+    " AND rows.row NOT IN (SELECT value FROM json_each(?)) LIMIT 1"
+)
+_LONGEST_WAIT_S: Final = 300.0
+"""From a session's start, whatever the clock of an earlier one said."""
+_FIRST_OTHERS_S: Final = 1.0
+"""Rows that failed in an earlier session go again after so long: a session begins with others."""
 _MAYBE_SENT: Final = (
-    "INSERT INTO carried SELECT row, 0, 1 FROM in_flight WHERE row NOT IN (SELECT row FROM published)"
-    " ON CONFLICT (row) DO UPDATE SET maybe_sent = max(maybe_sent, 1)"
+    "INSERT INTO carried (row, requests, maybe_sent) SELECT row, 0, 1 FROM in_flight"
+    " WHERE row NOT IN (SELECT row FROM published) ON CONFLICT (row) DO UPDATE SET maybe_sent = max(maybe_sent, 1)"
 )
 _PUBLISHED: Final = (
     "SELECT rows.row, rows.user_id, rows.identifier_id, coalesce(carried.requests, 0),"
@@ -46,6 +84,7 @@ _CHOSEN: Final = (
     "INSERT INTO temp.chosen SELECT row FROM outcomes"
     " WHERE outcome IN (SELECT value FROM json_each(:outcomes))"
     " AND (:session IS NULL OR session = :session) AND (:status IS NULL OR http_status = :status)"
+    " AND (:rows IS NULL OR row IN (SELECT value FROM json_each(:rows)))"
 )
 _REMEMBER: Final = (
     "INSERT INTO history (taken_back_at, why, row, session, outcome, http_status, error_code, error_message,"
@@ -54,9 +93,9 @@ _REMEMBER: Final = (
     " WHERE row IN (SELECT row FROM temp.chosen) ORDER BY row"
 )
 _CARRY_CHOSEN: Final = (
-    "INSERT INTO carried (row, requests, maybe_sent) SELECT row, requests,"
-    " CASE WHEN resent THEN 2 WHEN sent = 'maybe' THEN 1 ELSE 0 END"
-    " FROM outcomes WHERE row IN (SELECT row FROM temp.chosen)"
+    "INSERT INTO carried (row, requests, maybe_sent, not_before, http_status, error_code, error_message)"
+    " SELECT row, requests, CASE WHEN resent THEN 2 WHEN sent = 'maybe' THEN 1 ELSE 0 END, :not_before,"
+    " http_status, error_code, error_message FROM outcomes WHERE row IN (SELECT row FROM temp.chosen)"
     # a row of which nothing is known has nothing to carry, and nobody would forget it again
     " AND (requests > 0 OR resent OR sent = 'maybe')"
 )
@@ -102,6 +141,7 @@ def begin_session(
         (now, str(RunState.RUNNING), operator, json.dumps(dict(settings))),
     )
     assert cursor.lastrowid is not None
+    connection.execute(_WAKE, (now + _FIRST_OTHERS_S, now + _LONGEST_WAIT_S))
     if retake:
         take_back(connection, retake, session=None, http_status=None, now=now, why="retry")
     return cursor.lastrowid
@@ -136,14 +176,101 @@ def note_command(connection: sqlite3.Connection, applied_at: float, command: str
 
 
 def next_pending(
-    connection: sqlite3.Connection, after: int, limit: int, *, in_flight_too: bool = False
+    connection: sqlite3.Connection,
+    after: int,
+    limit: int,
+    *,
+    waiting_too: bool = False,
+    in_flight_too: bool = False,
 ) -> list[Row]:
-    """Return up to `limit` pending rows after row `after`, in their order."""
-    (found,) = connection.execute(_PENDING, (after, in_flight_too, limit)).fetchone()
+    """Return up to `limit` pending rows after row `after`, in their order, but for those that wait to go again."""
+    (found,) = connection.execute(_PENDING, (after, waiting_too, in_flight_too, limit)).fetchone()
     return [
         Row(number, user_id, identifier_id, requests, maybe > 0, maybe == RESENT)
         for number, user_id, identifier_id, requests, maybe in sorted(_decode_pending(found))
     ]
+
+
+def next_due(connection: sqlite3.Connection, now: float, limit: int) -> list[Row]:
+    """Return up to `limit` rows that were tried and may go again, those that waited longest first."""
+    return [_waiting_row(*found) for found in connection.execute(_DUE, (now, limit))]
+
+
+def _waiting_row(
+    number: int, user_id: str, identifier_id: str, requests: int, maybe: int, *effort: Any
+) -> Row:
+    (
+        tries, attempts, charged_s, refusals, doubtful, started_at, answered, owed, owed_s, free, status, code,
+        message,
+    ) = effort  # fmt: skip
+    return Row(
+        number,
+        user_id,
+        identifier_id,
+        requests,
+        maybe > 0,
+        maybe == RESENT,
+        effort=Effort(
+            tries=tries,
+            attempts=attempts,
+            charged_s=charged_s,
+            refusals=refusals,
+            doubtful=bool(doubtful),
+            started_at=started_at,
+            answered=answered,
+            owed=Owed(owed),
+            owed_s=owed_s,
+            free=bool(free),
+            status=status,
+            error_code=code or "",
+            error_message=message or "",
+        ),
+    )
+
+
+def due_at(connection: sqlite3.Connection) -> float | None:
+    """Return when the next row that waits may go again, or None if none waits."""
+    (found,) = connection.execute(_DUE_AT).fetchone()
+    return None if found is None else float(found)
+
+
+def is_any_waiting(connection: sqlite3.Connection) -> bool:
+    """Return whether a row was tried and has to go again; one that is being called again among them."""
+    found = connection.execute("SELECT 1 FROM carried WHERE not_before IS NOT NULL LIMIT 1").fetchone()
+    return found is not None
+
+
+class Standing(NamedTuple):
+    """How many rows have no outcome, how many of these were tried and have to go again, and the last row's number."""
+
+    pending: int
+    failed: int
+    last: int
+
+
+def standing(connection: sqlite3.Connection) -> Standing:
+    """Return how many rows are open."""
+    return Standing(*connection.execute(_STANDING).fetchone())
+
+
+def fresh_row(
+    connection: sqlite3.Connection, at_least: int, after: int, without: Collection[int]
+) -> int | None:
+    """Return the number of a row from `at_least` on and after `after` that was never tried, or None."""
+    found = connection.execute(_FRESH, (at_least, after, str(list(without)))).fetchone()
+    return None if found is None else int(found[0])
+
+
+def last_row(connection: sqlite3.Connection) -> int:
+    """Return the last row's number."""
+    (number,) = connection.execute("SELECT coalesce(max(row), 0) FROM rows").fetchone()
+    return int(number)
+
+
+def pending_row(connection: sqlite3.Connection, number: int) -> Row:
+    """Return a row that was never tried, by its number."""
+    (row,) = next_pending(connection, number - 1, 1)
+    return row
 
 
 def claim(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
@@ -208,19 +335,44 @@ def note_again(connection: sqlite3.Connection, again: Sequence[Result]) -> None:
     connection.execute(_CALLED_AGAIN, (json.dumps(told),))
 
 
-def give_back(connection: sqlite3.Connection, rows: Sequence[Unfinished]) -> None:
-    """Put claimed rows back to pending, with what is known of them."""
-    known = [
-        (
-            row.number,
-            each.requests,
-            RESENT if _is_resent(row, each.requests > row.earlier_requests) else row.maybe_sent,
-        )
+def give_back(connection: sqlite3.Connection, rows: Sequence[Unfinished], now: float) -> None:
+    """Put claimed rows back to pending, with what is known of them; `now` is when their waits begin."""
+    carried = [
+        (row.number, each.requests, _maybe(each))
         for each in rows
-        if (row := each.row).maybe_sent or each.requests
+        if each.effort is None and ((row := each.row).maybe_sent or each.requests)
     ]
-    connection.executemany(_CARRY, known)
+    connection.executemany(_CARRY, carried)
+    connection.executemany(_WAIT, [_waiting(each, each.effort, now) for each in rows if each.effort])
     connection.execute(_LAND, (_numbers([each.row for each in rows]),))
+
+
+def _waiting(each: Unfinished, effort: Effort, now: float) -> tuple[object, ...]:
+    return (
+        each.row.number,
+        each.requests,
+        _maybe(each),
+        now + effort.wait_s,
+        effort.tries,
+        effort.attempts,
+        effort.charged_s,
+        effort.refusals,
+        effort.doubtful,
+        effort.started_at,
+        effort.answered,
+        int(effort.owed),
+        effort.owed_s,
+        effort.free,
+        effort.status,
+        effort.error_code,
+        effort.error_message,
+    )
+
+
+def _maybe(each: Unfinished) -> int:
+    """Return what is known of whether a killed session sent the row."""
+    row = each.row
+    return RESENT if _is_resent(row, each.requests > row.earlier_requests) else int(row.maybe_sent)
 
 
 def take_back(
@@ -231,14 +383,22 @@ def take_back(
     http_status: int | None,
     now: float,
     why: str,
+    rows: Collection[int] | None = None,
 ) -> int:
     """Move outcomes to the history and their rows back to pending; returns how many."""
     connection.execute("CREATE TEMP TABLE chosen (row INTEGER PRIMARY KEY)")
     connection.execute(
-        _CHOSEN, {"outcomes": json.dumps(sorted(outcomes)), "session": session, "status": http_status}
+        _CHOSEN,
+        {
+            "outcomes": json.dumps(sorted(outcomes)),
+            "session": session,
+            "status": http_status,
+            "rows": None if rows is None else json.dumps(sorted(rows)),
+        },
     )
     connection.execute(_REMEMBER, (now, why))
-    connection.execute(_CARRY_CHOSEN)
+    # What `retry` sends goes as if it had never been tried; what showed a wrong run goes after others.
+    connection.execute(_CARRY_CHOSEN, {"not_before": None if session is None else now})
     connection.execute("DELETE FROM published WHERE row IN (SELECT row FROM temp.chosen)")
     taken = connection.execute("DELETE FROM outcomes WHERE row IN (SELECT row FROM temp.chosen)").rowcount
     connection.execute("DROP TABLE temp.chosen")
@@ -284,5 +444,5 @@ def _is_resent(row: Row, now: bool) -> bool:
 
 
 def _forget_carried(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
-    carried = [(row.number,) for row in rows if row.earlier_requests or row.maybe_sent]
+    carried = [(row.number,) for row in rows if row.earlier_requests or row.maybe_sent or row.effort]
     connection.executemany("DELETE FROM carried WHERE row = ?", carried)

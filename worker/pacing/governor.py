@@ -11,14 +11,11 @@ from worker.model import Answer, Reply
 from worker.pacing.adaptive import AdaptiveRate
 from worker.pacing.fleet import FleetRate
 from worker.pacing.headers import LONGEST_WAIT_S, retry_after_s, server_limit
-from worker.pacing.outage import Outage
+from worker.pacing.outage import Outage, SilenceClock
 from worker.pacing.plan import RatePlan
 from worker.pacing.schedule import Schedule
 
-_OK: Final = 200
 _THROTTLED: Final = 429
-_TRANSIENT: Final = frozenset({408, 425})
-_SERVER_ERROR: Final = 500
 
 _COOL_DOWN_S: Final = 0.2
 """After a 429 without Retry-After; doubles while nothing is accepted in between."""
@@ -69,7 +66,8 @@ class Governor:
         self, plan: RatePlan, now: float, wall: Callable[[], float], fleet: FleetRate | None = None
     ) -> None:
         self._wall = wall
-        self.outage = Outage()
+        self.outage = Outage(now)
+        self.silence = SilenceClock(now)
         self._plan = plan
         self._adaptive: AdaptiveRate | FleetRate | None = fleet
         if fleet is None and plan.adaptive:
@@ -81,8 +79,6 @@ class Governor:
         self._accepted_since = True
         """Whether a call was accepted after the last cool-down ended."""
         self._paused = False
-        self._idle_since: float | None = None
-        self._idle_s = 0.0
         self._longest_reset_s = 0.0
         """Where a server names a quota and no window: the window is at least this long."""
         self._looks = _LOOKS_AT_FIRST
@@ -118,7 +114,7 @@ class Governor:
         reply: Reply,
         now: float,
         *,
-        alone: bool,
+        alone: bool,  # noqa: ARG002
         row: int = 0,  # noqa: ARG002
         took_s: float = 0.0,  # noqa: ARG002
         answered: bool | None = None,  # noqa: ARG002
@@ -136,8 +132,6 @@ class Governor:
             sick: Whether this row was refused again and again while others were answered: its refusals say
                 nothing of the tenant.
         """
-        if self.outage.see(now, troubled=_is_trouble(reply), alone=alone):
-            self._outage_turned(now)
         if isinstance(reply, Answer) and reply.status == _THROTTLED:
             if sick:
                 return False
@@ -152,6 +146,20 @@ class Governor:
         if not self._until_look:
             self._look(reply, now)
         return False
+
+    def hear(self, now: float) -> None:
+        """Say that a row got a final answer."""
+        self.silence.heard()
+        if self.outage.hear(now):
+            self._outage_turned(now)
+
+    def see_trouble(
+        self, now: float, row: int, cause: str, *, pending: int, foreign: bool, alone: bool
+    ) -> None:
+        """Say that an attempt met trouble that is no refusal; see `Outage.see_trouble`."""
+        self.silence.troubled(now)
+        if self.outage.see_trouble(now, row, cause, pending=pending, foreign=foreign, alone=alone):
+            self._outage_turned(now)
 
     def most_in_flight(self, now: float) -> int | None:  # noqa: ARG002
         """Return how many calls may be in flight so that each is answered in time, or None for any number."""
@@ -183,11 +191,7 @@ class Governor:
     def pause(self, now: float, *, paused: bool) -> None:
         """Begin or end an operator's pause."""
         self._paused = paused
-        self._count_idle(now)
-
-    def paused_s(self, now: float) -> float:
-        """Return the seconds spent in outages and operator's pauses so far."""
-        return self._idle_s + (0.0 if self._idle_since is None else now - self._idle_since)
+        self.silence.pause(now, paused=paused)
 
     def rate_per_s(self, now: float) -> float | None:
         """Return the rate in force, or None for no limit; cool-downs, outages and pauses apart."""
@@ -223,7 +227,6 @@ class Governor:
 
     def _outage_turned(self, now: float) -> None:
         """Act on an outage that has just begun or ended."""
-        self._count_idle(now)
         if self.outage.since is None:
             usual = self.rate_per_s(now) or _RAMP_UNLIMITED_PER_S
             self._ramp = _Ramp(now, max(usual * _RAMP_FROM, min(usual, _RAMP_FROM_PER_S)))
@@ -265,19 +268,9 @@ class Governor:
             )
             self._accepted_since = False
         self._resume_at = max(self._resume_at, now + (asked_s or self._cool_down_s))
+        self.silence.troubled(now)
+        if asked_s:
+            self.silence.named(now, now + asked_s)
         if self._adaptive is not None:
             self._adaptive.throttled(now, self._resume_at)
             self._adapt(now)
-
-    def _count_idle(self, now: float) -> None:
-        if self._paused or self.outage.since is not None:
-            self._idle_since = now if self._idle_since is None else self._idle_since
-        elif self._idle_since is not None:
-            self._idle_s += now - self._idle_since
-            self._idle_since = None
-
-
-def _is_trouble(reply: Reply) -> bool:
-    if not isinstance(reply, Answer):
-        return True
-    return reply.status != _OK and (reply.status >= _SERVER_ERROR or reply.status in _TRANSIENT)

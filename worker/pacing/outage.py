@@ -6,56 +6,95 @@ import collections
 import math
 from typing import Final
 
-WINDOW_S: Final = 10.0
+SILENT_S: Final = 2.0
+"""So long no row may have got a final answer before the server counts as out."""
 LEAST_ATTEMPTS: Final = 20
-OLDEST_S: Final = 300.0
-"""Where calls are few, the last twenty attempts are looked at, unless they are older than this."""
-_OUT_FROM: Final = 0.5
-_BUCKET_S: Final = 0.1
+LEAST_ROWS: Final = 20
+"""So many different rows must have met trouble, or all that are pending."""
+FOREIGN_STREAK: Final = 20
+"""So many answers in a row, to different rows, that are not the API's own: something stands in front of it."""
+WINDOW_S: Final = 10.0
+_BUCKET_S: Final = 0.5
 _FIRST_PROBE_S: Final = 1.0
 _LONGEST_PROBE_S: Final = 15.0
+_MOST_CAUSES: Final = 20
 
 
 class Outage:
-    """Counts the attempts of the last ten seconds; half of 20 or more in transient trouble open an outage.
+    """Listens for final answers; a silence in which many different rows met trouble is an outage.
 
-    Eight connections that wait ten seconds each for a server that is silent make eight attempts in ten seconds:
-    where there were fewer than 20, the last 20 count.
-    While it is open one probe goes at a time; the first answer to one that is no trouble closes it.
-    Answers that come while no probe is out belong to calls from before it opened and change nothing.
+    While it is open one probe goes at a time. Only a row's final answer closes it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, now: float) -> None:
         self.since: float | None = None
-        """When it opened, or None."""
+        """When the silence began that is an outage, or None."""
         self.probe_at = 0.0
         """When the next probe may go, while it is open; infinite while one is out."""
+        self.answered = 0
+        """How many rows have got a final answer."""
+        self.silences: set[int] = set()
+        """The outages so far, each by how many rows had been answered before it."""
+        self.attempts = 0
+        """Attempts that met trouble since the last final answer."""
+        self._answered_at = now
+        self._rows: set[int] = set()
+        self._foreign: set[int] = set()
+        self._causes: collections.Counter[str] = collections.Counter()
         self._probe_wait_s = _FIRST_PROBE_S
-        self._buckets: collections.deque[tuple[float, int, int]] = collections.deque()
-        """Of each bucket but the present one: its end, attempts and those in trouble."""
-        self._attempts = self._troubled = 0
-        self._bucket_attempts = self._bucket_troubled = 0
-        self._bucket_ends_at = -math.inf
+        self._recent: collections.deque[tuple[int, list[int]]] = collections.deque()
 
-    def see(self, now: float, *, troubled: bool, alone: bool) -> bool:
-        """Count an attempt that ended; returns whether that opened or closed an outage.
+    @property
+    def causes(self) -> str:
+        """What attempts met since the last final answer, the commonest first; empty if nothing."""
+        return ", ".join(f"{count} x {cause}" for cause, count in self._causes.most_common(3))
+
+    def hear(self, now: float) -> bool:
+        """Count a row's final answer; returns whether that closed an outage."""
+        self._count(now, troubled=False)
+        self.answered += 1
+        self._answered_at = now
+        if not self.attempts and self.since is None:
+            return False
+        was_out = self.since is not None
+        if was_out:
+            self._recent.clear()
+        self.since = None
+        self.attempts = 0
+        for seen in (self._rows, self._foreign, self._causes):
+            seen.clear()
+        return was_out
+
+    def see_trouble(
+        self, now: float, row: int, cause: str, *, pending: int, foreign: bool = False, alone: bool = False
+    ) -> bool:
+        """Count an attempt that met trouble; returns whether that opened an outage.
 
         Args:
             now: Monotonic seconds.
-            troubled: Whether it met a transient error other than 429.
+            row: Whose attempt it was.
+            cause: What it met, in few words.
+            pending: How many rows have no outcome.
+            foreign: Whether it was answered by something else than the API.
             alone: Whether no other call is in flight: only then is a failure the probe's for certain.
         """
+        self._count(now, troubled=True)
+        self.attempts += 1
+        if cause in self._causes or len(self._causes) < _MOST_CAUSES:
+            self._causes[cause] += 1
         if self.since is not None:
-            return self._see_in_outage(now, troubled=troubled, alone=alone)
-        if now >= self._bucket_ends_at:
-            self._turn(now)
-        self._bucket_attempts += 1
-        if not troubled:
+            self._see_probe(now, alone=alone)
             return False
-        self._bucket_troubled += 1
-        if self.share(now) < _OUT_FROM:
+        if len(self._rows) < LEAST_ROWS:
+            self._rows.add(row)
+        if not foreign:
+            self._foreign.clear()
+        else:
+            self._foreign.add(row)
+        if not self._is_out(now, pending):
             return False
-        self.since = now
+        self.since = self._answered_at
+        self.silences.add(self.answered)
         self._probe_wait_s = _FIRST_PROBE_S
         self.probe_at = now + self._probe_wait_s
         return True
@@ -73,44 +112,81 @@ class Outage:
             self.probe_at = now
 
     def share(self, now: float) -> float:
-        """Return the share of the attempts looked at that met trouble; 0 of fewer than 20."""
-        if now >= self._bucket_ends_at:
-            self._turn(now)
-        attempts = self._attempts + self._bucket_attempts
-        return (self._troubled + self._bucket_troubled) / attempts if attempts >= LEAST_ATTEMPTS else 0.0
+        """Return the share of the last ten seconds' attempts that met trouble; 0 of fewer than 20."""
+        self._forget(now)
+        attempts = sum(count for _, (count, _) in self._recent)
+        troubled = sum(count for _, (_, count) in self._recent)
+        return troubled / attempts if attempts >= LEAST_ATTEMPTS else 0.0
 
-    def _see_in_outage(self, now: float, *, troubled: bool, alone: bool) -> bool:
-        if self.probe_at != math.inf:
-            return False
-        if not troubled:
-            self.since = None
-            self._forget()
+    def _is_out(self, now: float, pending: int) -> bool:
+        if len(self._foreign) >= FOREIGN_STREAK:
             return True
-        if alone:
+        return (
+            now - self._answered_at >= SILENT_S
+            and self.attempts >= LEAST_ATTEMPTS
+            and len(self._rows) >= min(LEAST_ROWS, pending)
+        )
+
+    def _see_probe(self, now: float, *, alone: bool) -> None:
+        if alone and self.probe_at == math.inf:
             self._probe_wait_s = min(self._probe_wait_s * 2, _LONGEST_PROBE_S)
             self.probe_at = now + self._probe_wait_s
-        return False
 
-    def _turn(self, now: float) -> None:
-        """Begin another bucket and drop those that are older than the window, but for the last 20 attempts."""
-        buckets = self._buckets
-        if self._bucket_attempts:
-            buckets.append((self._bucket_ends_at, self._bucket_attempts, self._bucket_troubled))
-            self._attempts += self._bucket_attempts
-            self._troubled += self._bucket_troubled
-        while buckets and self._is_past(now, *buckets[0]):
-            _, attempts, troubled = buckets.popleft()
-            self._attempts -= attempts
-            self._troubled -= troubled
-        self._bucket_attempts = self._bucket_troubled = 0
-        self._bucket_ends_at = now + _BUCKET_S
+    def _count(self, now: float, *, troubled: bool) -> None:
+        bucket = int(now / _BUCKET_S)
+        if not self._recent or self._recent[-1][0] != bucket:
+            self._forget(now)
+            self._recent.append((bucket, [0, 0]))
+        counts = self._recent[-1][1]
+        counts[0] += 1
+        counts[1] += troubled
 
-    def _is_past(self, now: float, ended_at: float, attempts: int, _troubled: int) -> bool:
-        age_s = now - ended_at
-        needed = self._attempts - attempts < LEAST_ATTEMPTS and age_s <= OLDEST_S
-        return age_s > WINDOW_S - _BUCKET_S and not needed
+    def _forget(self, now: float) -> None:
+        oldest = (now - WINDOW_S) / _BUCKET_S
+        while self._recent and self._recent[0][0] < oldest:
+            self._recent.popleft()
 
-    def _forget(self) -> None:
-        self._buckets.clear()
-        self._attempts = self._troubled = 0
-        self._bucket_attempts = self._bucket_troubled = 0
+
+class SilenceClock:
+    """For how long no row has got a final answer, in time that counts.
+
+    An operator's pause does not count, nor does a wait that the server named. It begins with the first trouble after
+    the last answer: where nobody calls, nobody is silent.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._seen_at = now
+        self._counted_s = 0.0
+        self._named_until = -math.inf
+        self._paused = False
+        self._began_s: float | None = None
+
+    def heard(self) -> None:
+        """Say that a row got a final answer."""
+        self._began_s = None
+
+    def troubled(self, now: float) -> None:
+        """Say that an attempt got none."""
+        if self._began_s is None:
+            self._advance(now)
+            self._began_s = self._counted_s
+
+    def named(self, now: float, until: float) -> None:
+        """Say that the server asked to be left alone until then."""
+        self._advance(now)
+        self._named_until = max(self._named_until, until)
+
+    def pause(self, now: float, *, paused: bool) -> None:
+        """Begin or end an operator's pause."""
+        self._advance(now)
+        self._paused = paused
+
+    def silent_s(self, now: float) -> float:
+        """Return for how long nobody was answered; 0 while somebody is."""
+        self._advance(now)
+        return 0.0 if self._began_s is None else self._counted_s - self._began_s
+
+    def _advance(self, now: float) -> None:
+        if not self._paused:
+            self._counted_s += max(0.0, now - max(self._seen_at, self._named_until))
+        self._seen_at = now

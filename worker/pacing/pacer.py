@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from worker.model import Reply
+from worker.model import Attempt, Decision, Outcome, Reply, Verdict
 from worker.pacing.fleet import FleetRate
 from worker.pacing.governor import Governor
 from worker.pacing.plan import RatePlan
 
+NOBODYS: Final = Attempt(0, Verdict(Decision.THROTTLED, Outcome.PENDING))
+"""An attempt that was about no row: nothing is learnt of it but a refusal."""
 _SHORTEST_TIMER_S: Final = 0.001
 """Event-loop timers have this grain; shorter sleeps spin."""
 
@@ -94,15 +96,48 @@ class AsyncPacer:
                 self.leave(None)  # the turn came at the same moment: pass the slot on
             raise
 
-    def leave(self, reply: Reply | None) -> None:
-        """Give the slot back and learn from what came back."""
+    def leave(self, reply: Reply | None, attempt: Attempt | None = None) -> bool:
+        """Give the slot back and learn from what came back; returns whether that is taken for a refusal."""
         self._in_flight -= 1
+        refused = False
         if reply is not None:
-            self._governor.learn(reply, self._clock(), alone=not self._in_flight)
+            refused = self._learn(reply, attempt or NOBODYS)
         elif not self._in_flight:
             self._governor.lost(self._clock())
         if self._waiting and self._timer is None:  # a timer that is set can at most be early
             self._let_go()
+        return refused
+
+    def _learn(self, reply: Reply, attempt: Attempt) -> bool:
+        governor, now, alone = self._governor, self._clock(), not self._in_flight
+        row, verdict = attempt.row, attempt.verdict
+        is_final = verdict.decision is Decision.FINAL or verdict.decision is Decision.HALT
+        refused = governor.learn(
+            reply,
+            now,
+            alone=alone,
+            row=row,
+            took_s=attempt.took_s,
+            answered=is_final,
+            sick=attempt.sick,
+        )
+        if not row:
+            if alone:
+                governor.lost(now)
+        elif is_final:
+            governor.hear(now)
+        elif not refused:
+            governor.see_trouble(
+                now,
+                row,
+                _cause(verdict),
+                pending=attempt.pending,
+                foreign=verdict.foreign,
+                alone=alone,
+            )
+        elif alone:
+            governor.lost(now)
+        return refused
 
     def pass_on(self) -> None:
         """Give the turn of an `enter` that has just returned to the next in line, with its slot."""
@@ -162,14 +197,28 @@ class AsyncPacer:
         return self._governor.outage.since is not None
 
     @property
-    def outage_since(self) -> float | None:
-        """When the present outage began (seconds of `clock`), or None."""
-        return self._governor.outage.since
+    def answered(self) -> int:
+        """How many rows have got a final answer, as far as is known."""
+        return self._governor.outage.answered
 
     @property
-    def paused_s(self) -> float:
-        """Seconds spent in outages and operator's pauses so far."""
-        return self._governor.paused_s(self._clock())
+    def troubled(self) -> int:
+        """Attempts that met trouble since the last final answer."""
+        return self._governor.outage.attempts
+
+    @property
+    def trouble(self) -> str:
+        """What attempts met since the last final answer, the commonest first, with counts; empty if nothing."""
+        return self._governor.outage.causes
+
+    @property
+    def silent_s(self) -> float:
+        """For how long no row has got a final answer; pauses, and waits that the server named, do not count."""
+        return self._governor.silence.silent_s(self._clock())
+
+    def was_out(self, answered: int) -> bool:
+        """Return whether the silence that followed so many final answers was, or is, an outage."""
+        return answered in self._governor.outage.silences
 
     def slack_s(self) -> float:
         """Return how many seconds after its turn a call may go and still be in its place: those of a slot.
@@ -204,3 +253,10 @@ class AsyncPacer:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _cause(verdict: Verdict) -> str:
+    """Return what an attempt met, in few words."""
+    status = "" if verdict.status is None else f"{verdict.status} "
+    message = f": {verdict.error_message}" if verdict.error_message else ""
+    return f"{status}{verdict.error_code}{message}"

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final, Self
 
+import msgspec
 import structlog
 
 from worker.errors import BrokerError, LedgerError
@@ -27,7 +28,10 @@ from worker.queueing.patience import Patience, is_set_within
 from worker.queueing.reader import Read, Reader
 from worker.queueing.settler import Keeper, Settler
 from worker.queueing.taken import Taken
+from worker.queueing.waiting import WaitingRows
 
+_MOST_WAITING: Final = 10_000
+"""Rows that wait to go again take no room from others, up to so many."""
 _NO_ROOM_S: Final = 0.02
 _WAIT_S: Final = 1.0
 _GOODBYE_S: Final = 2.0
@@ -100,7 +104,9 @@ class Desk:
         self._let_go = asyncio.Event()
         self._numbers = 0
         self._ready: collections.deque[Row] = collections.deque()
+        self._waiting = WaitingRows()
         self._places: dict[int, tuple[Taken, int]] = {}
+        self._tried: set[int] = set()
         self._taken: dict[str, Taken] = {}
         self._opening: Sequence[Delivery] = ()
         """What came and is not taken up yet: fence, cap and dead letters may be slow."""
@@ -148,7 +154,7 @@ class Desk:
         """Give back what was not handed out, record what is known, and let go."""
         self.close()
         self._believe()
-        self.give_back([Unfinished(row, row.earlier_requests) for row in self._ready])
+        self._return([*self._ready, *self._waiting.clear()])
         self._ready.clear()
         try:
             await self._settler.finish()
@@ -169,12 +175,38 @@ class Desk:
         limit = int(min(limit, self._claims_left))
         while limit and not self._closed.is_set():
             self._settler.check()
-            if self._ready:
-                rows = [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
+            if rows := self._at_hand(limit):
                 self._claims_left -= len(rows)
                 return rows
             await self._fetch(limit)
         return []
+
+    def _at_hand(self, limit: int) -> list[Row]:
+        """Return up to `limit` rows that may go: half of them such that waited, where there are enough of both."""
+        fresh = min(len(self._ready), max((limit + 1) // 2, limit - len(self._waiting)))
+        rows = [self._ready.popleft() for _ in range(fresh)]
+        rows += self._waiting.due(self._clock(), limit - fresh)
+        while self._ready and len(rows) < limit:
+            rows.append(self._ready.popleft())
+        return rows
+
+    async def more(self) -> bool:
+        """Return False: `claim` waits by itself."""
+        return False
+
+    async def claim_elsewhere(self) -> Row | None:
+        """Return a row that was taken last and never tried; None where there is none at hand."""
+        return self._ready.pop() if self._ready and not self._closed.is_set() else None
+
+    @property
+    def pending(self) -> int:
+        """How many rows are at hand."""
+        return len(self._places)
+
+    @property
+    def failed(self) -> int:
+        """How many of these were tried and have to go again."""
+        return len(self._tried)
 
     def allows(self, row: Row) -> bool:
         """Return whether `row` may be called: neither of its ids is on the protected list by now."""
@@ -182,7 +214,7 @@ class Desk:
 
     async def _fetch(self, limit: int) -> None:
         """Try once to take messages; waits a little if there are none, no room for any, or no broker."""
-        room = self._terms.most_rows - len(self._places)
+        room = self._terms.most_rows - self._in_work
         if room <= 0:
             self._believe_if_stuck()
             await asyncio.sleep(_NO_ROOM_S)
@@ -198,15 +230,22 @@ class Desk:
         else:
             self._patience.back()
 
+    @property
+    def _in_work(self) -> int:
+        """How many rows take room: those that wait to go again leave it to others."""
+        return len(self._places) - min(len(self._waiting), _MOST_WAITING)
+
     async def _receive(self, limit: int) -> None:
         messages = max(1, limit // self._rows_each)
-        if deliveries := await self._queue.receive(messages, _WAIT_S):
+        next_in = self._waiting.next_in(self._clock())
+        wait_s = _WAIT_S if next_in is None else min(_WAIT_S, max(next_in, _NO_ROOM_S))
+        if deliveries := await self._queue.receive(messages, wait_s):
             await self._open(deliveries)
             return
         self._believe()
         if self._terms.until_empty:
             depth = await self._queue.depth()
-            if not depth.waiting and not depth.taken:
+            if not depth.waiting and not depth.taken and not self._places:
                 self.close()
 
     async def _open(self, deliveries: Sequence[Delivery]) -> None:
@@ -245,7 +284,7 @@ class Desk:
         """Return whether rows may be taken up: messages may be larger than those before, or the hour be full."""
         if not rows:
             return True
-        if self._ready and len(self._places) + len(rows) > self._terms.most_rows:
+        if self._ready and self._in_work + len(rows) > self._terms.most_rows:
             return False
         return self._cap is None or await self._cap.admits(int(min(len(rows), self._claims_left)))
 
@@ -290,7 +329,7 @@ class Desk:
     def take_back(self, halt: Halt) -> bool:
         """Give the rows back that were the evidence of a wrong worker (promise 6); return whether there were any."""
         shows, rest = self._evidence.show(halt)
-        self.give_back([Unfinished(each.row, each.requests) for each in shows])
+        self._return([each.row for each in shows])
         for each in rest:
             self._file(each)
         return bool(shows)
@@ -306,15 +345,30 @@ class Desk:
 
     def _file(self, result: Result) -> None:
         taken, index = self._places.pop(result.row.number)
+        self._tried.discard(result.row.number)
         body = encode_finding(result, taken.batch, index, taken.heading, self._terms.finder)
         taken.findings.append(Finding(taken.fence, index, body))
         taken.open -= 1
         self._settler.change(taken, result.verdict.outcome)
 
     def give_back(self, rows: Sequence[Unfinished]) -> None:
-        """Give rows back: their messages go to others once nothing of them is in the calls."""
+        """Have rows go again that were tried, after their wait; others go back with their messages."""
+        if self._closed.is_set():
+            self._return([each.row for each in rows])
+            return
         for each in rows:
-            taken, _ = self._places.pop(each.row.number)
+            if each.effort is None:
+                self._return([each.row])
+                continue
+            row = msgspec.structs.replace(each.row, effort=each.effort, earlier_requests=each.requests)
+            self._tried.add(row.number)
+            self._waiting.add(row, self._clock() + each.effort.wait_s)
+
+    def _return(self, rows: Sequence[Row]) -> None:
+        """Give rows back: their messages go to others once nothing of them is in the calls."""
+        for row in rows:
+            taken, _ = self._places.pop(row.number)
+            self._tried.discard(row.number)
             taken.open -= 1
             taken.given_back = True
             self._settler.change(taken)

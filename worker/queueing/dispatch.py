@@ -124,13 +124,14 @@ class Dispatcher:
         return len(self._with_workers)
 
     @property
-    def trouble_since(self) -> float | None:
-        """Since when (seconds of `clock`) the broker is lost or no worker has answered, or None."""
+    def trouble_s(self) -> float:
+        """For how many seconds the broker is lost or no worker has answered; 0 where neither is so."""
+        now = self._clock()
         if self._patience.since is not None:
-            return self._patience.since
+            return now - self._patience.since
         # What was lost is published again first: only a look at the queues shows that nobody answers.
         silent = self.left and self._looked_at - self._heard_at > self._queue.lease_s
-        return self._heard_at if silent else None
+        return now - self._heard_at if silent else 0.0
 
     def status(self) -> DispatchStatus:
         """Return how it stands, for people."""

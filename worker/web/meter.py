@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import collections
-import contextlib
 import dataclasses
 import enum
 import time
 from collections.abc import Callable
 
-from worker.model import Answer, Call, Reply
+from worker.model import Answer, Attempt, Call, Reply
 from worker.ports import Pacer, Transport
 
 Clock = Callable[[], float]
@@ -21,8 +19,6 @@ class Wait(enum.StrEnum):
 
     LIMITER = "limiter"
     """Its turn: the rate, a slot, a cool-down, an outage."""
-    RETRY = "retry"
-    """The time between an attempt that failed and the next one."""
     SERVER = "server"
     """The answer, connecting included."""
 
@@ -87,16 +83,14 @@ class MeteredPacer:
 
     Args:
         pacer: What gives turns.
-        meter: Is told of the waits for turns and for retries.
+        meter: Is told of the waits for turns.
         clock: Monotonic seconds.
     """
 
     def __init__(self, pacer: Pacer, meter: Meter, clock: Clock = time.monotonic) -> None:
         self._pacer = pacer
         self._limiter = meter.waits[Wait.LIMITER]
-        self._retry = meter.waits[Wait.RETRY]
         self._clock = clock
-        self._closed = asyncio.Event()
 
     async def enter(self) -> bool:
         """Wait for a turn. False when the pacer was closed."""
@@ -105,26 +99,17 @@ class MeteredPacer:
         self._limiter.add(self._clock() - began)
         return may_go
 
-    def leave(self, reply: Reply | None) -> None:
+    def leave(self, reply: Reply | None, attempt: Attempt | None = None) -> bool:
         """Give the slot of one `enter` back and learn from what came back."""
-        self._pacer.leave(reply)
+        return self._pacer.leave(reply, attempt)
 
     def pass_on(self) -> None:
         """Give the turn of an `enter` that has just returned to the next in line."""
         self._pacer.pass_on()
 
-    async def back_off(self, delay_s: float) -> None:
-        """Wait for a retry, which is not a turn's wait; cut short by `close`, with which a pipeline stops."""
-        began = self._clock()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(delay_s):
-                await self._closed.wait()
-        self._retry.add(self._clock() - began)
-
     def close(self) -> None:
         """Give nobody a turn any more."""
         self._pacer.close()
-        self._closed.set()
 
     @property
     def in_outage(self) -> bool:
@@ -132,6 +117,15 @@ class MeteredPacer:
         return self._pacer.in_outage
 
     @property
-    def paused_s(self) -> float:
-        """Seconds spent in outages and operator's pauses so far."""
-        return self._pacer.paused_s
+    def answered(self) -> int:
+        """How many rows have got a final answer."""
+        return self._pacer.answered
+
+    @property
+    def troubled(self) -> int:
+        """Attempts that met trouble since the last final answer."""
+        return self._pacer.troubled
+
+    def was_out(self, answered: int) -> bool:
+        """Return whether the silence that followed so many final answers was, or is, an outage."""
+        return self._pacer.was_out(answered)

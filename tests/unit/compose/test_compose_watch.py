@@ -19,7 +19,7 @@ from worker.compose.engine import LocalEngine
 from worker.compose.stopping import Stop, StopRequest
 from worker.compose.watch import Bounds, ProtectedLists, Watch
 from worker.ledger import Command, RunFolder, RunLedger, post_command
-from worker.model import Answer, RunState
+from worker.model import Answer, Attempt, Decision, Outcome, RunState, Verdict
 from worker.pacing import AsyncPacer, RatePlan, parse_rate
 from worker.pipeline import Pipeline
 
@@ -60,10 +60,16 @@ class Situation:
         return self.request.stop
 
     async def answers(self, status: int, count: int = 20) -> None:
+        """Have calls to different rows come back; without any answer for two seconds it is an outage."""
         for _ in range(count):
             assert await self.pacer.enter()
-        for _ in range(count):
-            self.pacer.leave(Answer(status, {}, b""))
+        final = status == 200
+        decision = Decision.FINAL if final else Decision.RETRY
+        verdict = Verdict(
+            decision, Outcome.SUCCEEDED if final else Outcome.EXHAUSTED, status, "busy", "no time"
+        )
+        for row in range(1, count + 1):
+            self.pacer.leave(Answer(status, {}, b""), Attempt(row, verdict, pending=100))
 
     def ask(self, name: Name, rate: str = "") -> None:
         post_command(self.folder.inbox, Command(name=name, rate=rate, operator="bo@host"))
@@ -100,7 +106,7 @@ async def test_pause_and_continue_act_on_the_pacer_and_are_recorded(tmp_path: Pa
         here.ask("continue")
         assert await here.look(after_s=30.0) is None
         assert here.pacer.status().why == "as asked for"
-        assert here.pacer.paused_s == 30.0
+        assert here.pacer.silent_s == 0.0
         assert here.recorded() == ["pause (by bo@host)", "continue (by bo@host)"]
         assert here.logged() == [
             {"command": "pause (by bo@host)", "event": "steered", "log_level": "info"},
@@ -160,8 +166,21 @@ async def test_an_outage_halts_once_the_patience_is_spent(tmp_path: Path) -> Non
         assert here.pacer.in_outage
         assert await here.look(after_s=59.9) is None
         assert await here.look(after_s=0.1) == Stop(
-            RunState.HALTED, "the tenant did not answer for 1m00s (an outage)"
+            RunState.HALTED, "the tenant gave no row a final answer for 1m00s: 20 x 503 busy: no time"
         )
+
+
+async def test_an_operators_pause_takes_nothing_from_the_patience(tmp_path: Path) -> None:
+    async with watched(tmp_path, bounds=Bounds(deadline_s=None, outage_patience_s=60.0)) as here:
+        await here.look(after_s=500.0)
+        await here.answers(503)
+        here.ask("pause")
+        assert await here.look(after_s=9.0) is None
+        assert await here.look(after_s=1000.0) is None
+        here.ask("continue")
+        assert await here.look() is None
+        assert await here.look(after_s=50.9) is None
+        assert await here.look(after_s=0.1) is not None
 
 
 async def test_an_outage_that_ends_in_time_does_not(tmp_path: Path) -> None:

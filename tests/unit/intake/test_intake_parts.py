@@ -48,7 +48,7 @@ def test_the_folder_that_spark_writes_is_one_input(tmp_path: Path) -> None:
 
 def test_files_are_read_in_the_order_given_packed_or_not(tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_text(_HEADER + "u2,e2,\n")
-    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"user_id;identifier_id;note\nu1;e1;\n"))
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"user_id;identifier_id;note\nu1;e1;\n", mtime=0))
     rows, _ = read(tmp_path, tmp_path / "b.csv", tmp_path / "a.csv.gz")
     assert [row.user_id for row in rows] == ["u2", "u1"]
 

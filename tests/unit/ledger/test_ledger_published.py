@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
-from unit.ledger.ledger_staging import look, plan, result, tamper
+from unit.ledger.ledger_staging import look, plan, result, tamper, unfinished
 
 from worker.ledger import RunFolder, RunLedger, report_rows, verify
 from worker.model import Outcome
@@ -82,14 +82,39 @@ async def test_a_row_that_is_taken_back_is_not_with_the_workers(tmp_path: Path) 
         assert await published(ledger) == [(1, "r.2.1", False)]
 
 
-async def test_a_ledger_of_the_version_before_is_brought_up_to_this_one(tmp_path: Path) -> None:
+async def test_a_ledger_of_version_1_is_brought_up_to_this_one(tmp_path: Path) -> None:
     folder = plan(tmp_path, 2)
+    made_older(folder)
     for statement in ("DROP TABLE published", "DROP TABLE collected", "PRAGMA user_version = 1"):
         tamper(folder, statement)
     assert len(list(report_rows(folder))) == 2  # to read, it needs none of it
     async with session(folder) as ledger:
         await ledger.publish(await ledger.claim(1), "r.1.0")
         assert await published(ledger) == [(1, "r.1.0", False)]
+
+
+async def test_a_ledger_of_version_2_is_read_as_it_is_and_brought_up_to_be_written(tmp_path: Path) -> None:
+    folder = plan(tmp_path, 3)
+    async with session(folder) as ledger:
+        first, *_ = await ledger.claim(1)
+        ledger.give_back([unfinished(first, 2)])
+    made_older(folder)
+    tamper(folder, "PRAGMA user_version = 2")
+    assert [(row.outcome, row.requests) for row in report_rows(folder)] == [
+        (Outcome.PENDING, 2), (Outcome.PENDING, 0), (Outcome.PENDING, 0),
+    ]  # fmt: skip
+    assert look(folder, "SELECT name FROM pragma_table_info('carried')") == [
+        ("row",), ("requests",), ("maybe_sent",),
+    ]  # fmt: skip
+    async with session(folder) as ledger:
+        assert [row.earlier_requests for row in await ledger.claim(9)] == [2, 0, 0]
+
+
+def made_older(folder: RunFolder) -> None:
+    """Have what is carried as versions 1 and 2 had it."""
+    tamper(folder, "DROP INDEX waiting")
+    for (name,) in look(folder, "SELECT name FROM pragma_table_info('carried')")[3:]:
+        tamper(folder, f"ALTER TABLE carried DROP COLUMN {name}")
 
 
 async def test_a_row_that_two_workers_called_says_so(tmp_path: Path) -> None:

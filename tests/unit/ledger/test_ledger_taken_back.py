@@ -6,7 +6,7 @@ import pytest
 from unit.ledger.ledger_staging import look, plan, result, session, tamper, unfinished
 
 from worker.errors import LedgerError
-from worker.ledger import RunFolder, facts, verify
+from worker.ledger import RunFolder, facts, report_rows, verify
 from worker.model import Outcome, RunState
 
 PENDING_AGAIN = frozenset({Outcome.REFUSED, Outcome.EXHAUSTED})
@@ -103,18 +103,23 @@ async def test_a_maybe_stays_a_maybe_when_it_is_taken_back(tmp_path: Path) -> No
     assert row.earlier_requests == 1
 
 
-async def test_what_is_taken_back_goes_again_in_the_next_session(tmp_path: Path) -> None:
+async def test_what_is_taken_back_goes_again_in_the_next_session_after_others(tmp_path: Path) -> None:
     folder = plan(tmp_path, 3)
     async with session(folder) as ledger:
         first, second = await ledger.claim(2)
-        ledger.record(result(first, Outcome.REFUSED, status=403))
+        ledger.record(result(first, Outcome.REFUSED, status=403, code="forbidden"))
         ledger.take_back(PENDING_AGAIN, why="halt")
         ledger.give_back([unfinished(second)])
-        assert [row.number for row in await ledger.claim(9)] == [3]
+        assert await ledger.claim(9) == []
+        assert not await ledger.more()
     verify(folder)
-    async with session(folder) as ledger:
-        rows = await ledger.claim(9)
-    assert [(row.number, row.maybe_sent) for row in rows] == [(1, False), (2, False), (3, True)]
+    (kept, *_) = report_rows(folder)
+    assert (kept.outcome, kept.http_status, kept.error_code) == (Outcome.PENDING, 403, "forbidden")
+    now = 0.0
+    async with session(folder, monotonic=lambda: now) as ledger:
+        assert [row.number for row in await ledger.claim(9)] == [2, 3]
+        now = 1.5
+        assert [row.number for row in await ledger.claim(9)] == [1]
 
 
 async def test_commands_are_recorded_with_their_moment(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import math
 import pytest
 from multidict import CIMultiDict
 
-from worker.model import Answer
+from worker.model import Answer, Attempt, Decision, Outcome, Verdict
 from worker.pacing.pacer import AsyncPacer
 from worker.pacing.plan import RatePlan
 
@@ -153,14 +153,27 @@ async def test_a_pacer_that_is_opened_again_goes_on_where_it_was() -> None:
     assert await asyncio.wait_for(turn, 5.0)
 
 
-async def test_an_outage_whose_probe_is_given_up_asks_again() -> None:
-    clock = Clock()
+BUSY = Verdict(Decision.RETRY, Outcome.EXHAUSTED, 503, "http_503", "busy")
+FINE = Verdict(Decision.FINAL, Outcome.SUCCEEDED, 200)
+
+
+async def _in_outage(clock: Clock) -> AsyncPacer:
     pacer = AsyncPacer(UNLIMITED, concurrency=50, clock=clock)
+    clock.now += 2.0
     for _ in range(20):
         assert await pacer.enter()
-    for _ in range(20):
-        pacer.leave(Answer(503, CIMultiDict(), b""))
+    for row in range(1, 21):
+        pacer.leave(Answer(503, CIMultiDict(), b""), Attempt(row, BUSY, pending=100))
     assert pacer.in_outage
+    assert pacer.was_out(0)
+    assert (pacer.answered, pacer.troubled) == (0, 20)
+    assert pacer.trouble == "20 x 503 http_503: busy"
+    return pacer
+
+
+async def test_an_outage_whose_probe_is_given_up_asks_again() -> None:
+    clock = Clock()
+    pacer = await _in_outage(clock)
     clock.now += 1.0
     assert await pacer.enter()
     turn = asyncio.ensure_future(pacer.enter())
@@ -168,6 +181,28 @@ async def test_an_outage_whose_probe_is_given_up_asks_again() -> None:
     assert not turn.done()
     pacer.leave(None)
     assert await asyncio.wait_for(turn, 5.0)
-    pacer.leave(OK)
+    pacer.leave(OK, Attempt(7, FINE, pending=100))
     assert not pacer.in_outage
-    assert pacer.paused_s == 1.0
+    assert (pacer.answered, pacer.troubled, pacer.trouble) == (1, 0, "")
+
+
+@pytest.mark.parametrize("reply", [OK, Answer(503, CIMultiDict(), b"")])
+async def test_what_is_about_no_row_ends_no_outage_and_makes_none_worse(reply: Answer) -> None:
+    clock = Clock()
+    pacer = await _in_outage(clock)
+    clock.now += 1.0
+    assert await pacer.enter()
+    pacer.leave(reply)
+    assert pacer.in_outage
+    assert pacer.troubled == 20
+    assert await asyncio.wait_for(pacer.enter(), 5.0), "the next probe may go at once"
+
+
+async def test_a_pause_does_not_count_as_silence() -> None:
+    clock = Clock()
+    pacer = await _in_outage(clock)
+    pacer.pause()
+    clock.now += 100.0
+    pacer.resume()
+    clock.now += 3.0
+    assert pacer.silent_s == 3.0

@@ -7,7 +7,7 @@ import math
 import pytest
 from multidict import CIMultiDict
 
-from worker.model import Answer, NoAnswer, Reply, Trouble
+from worker.model import Answer, Reply
 from worker.pacing.governor import Governor
 from worker.pacing.plan import RatePlan
 from worker.pacing.schedule import CATCH_UP_S
@@ -103,14 +103,13 @@ def test_a_rate_without_limit_heeds_cool_downs_and_learns_nothing() -> None:
     assert governor.why(3.0) == "as asked for"
 
 
-def test_a_pause_holds_everybody_and_counts_as_idle() -> None:
+def test_a_pause_holds_everybody() -> None:
     governor = _governor()
     governor.pause(1.0, paused=True)
     assert governor.take(2.0) == math.inf
     assert governor.why(2.0) == "paused by the operator"
     governor.pause(4.0, paused=False)
     assert governor.take(4.0) == 0.0
-    assert governor.paused_s(9.0) == 3.0
 
 
 def test_auto_rises_only_while_the_rate_is_used() -> None:
@@ -175,94 +174,63 @@ def test_another_rate_takes_effect_at_once_where_nothing_was_found() -> None:
     assert _go(governor, OK, from_s=2.0, to_s=4.0) == pytest.approx(400.0, rel=0.01)
 
 
-@pytest.mark.parametrize(("one_in", "share"), [(25, 1.0), (11, 1.0), (5, 0.85), (4, 0.775), (3, 0.65)])
-def test_trouble_short_of_an_outage_slows_by_its_share(one_in: int, share: float) -> None:
-    governor = _governor()
-    for n in range(1, 301):
-        governor.learn(ERROR if n % one_in == 0 else OK, n / 100, alone=False)
-    assert governor.rate_per_s(3.0) == pytest.approx(100.0 * share, rel=0.01)
-    assert (governor.why(3.0) == "slower while the server has trouble") is (share < 1.0)
-
-
-@pytest.mark.parametrize("good", [0, 7])
-def test_a_share_beyond_the_brink_that_opens_no_outage_slows_no_further(good: int) -> None:
-    """What went well is too old all at once; nothing of the rate (23 of 30), or less, would be left."""
-    governor = _governor()
-    for n in range(130):
-        governor.learn(OK if n < 100 + good else ERROR, 0.0 if n < 100 else 5.0, alone=False)
-    assert governor.take(10.2) == 0.0
-    assert governor.rate_per_s(10.2) == pytest.approx(40.0)
-    assert governor.take(10.2) > 0.0
+def _go_out(governor: Governor, at: float) -> None:
+    """Have twenty rows meet trouble at a moment, two seconds or more after the last final answer."""
+    for row in range(20):
+        governor.see_trouble(at, row, "connect", pending=1000, foreign=False, alone=False)
+    assert governor.outage.since is not None
 
 
 def test_an_outage_lets_one_probe_go_at_a_time_and_starts_up_slowly_after_it() -> None:
     governor = _governor(RatePlan(1_000.0, adaptive=True))
-    lost = NoAnswer(Trouble.CONNECT, "refused", sent=False)
-    for n in range(20):
-        governor.learn(lost, n / 100, alone=False)
-    assert governor.take(0.5) == pytest.approx(0.69)
-    assert governor.take(1.3) == 0.0
-    assert governor.take(1.3) == math.inf
-    assert governor.why(1.3).startswith("outage for 1 s")
-    governor.learn(lost, 1.4, alone=True)
-    assert governor.take(1.4) == pytest.approx(2.0)
-    assert governor.take(3.5) == 0.0
-    governor.learn(OK, 3.6, alone=True)
-    assert governor.paused_s(9.0) == pytest.approx(3.41)
-    assert governor.why(3.6) == "starting up again after an outage"
-    assert _go(governor, OK, from_s=3.6, to_s=4.6) == pytest.approx(145.0, rel=0.1)
-    assert _go(governor, OK, from_s=9.0, to_s=10.0) == pytest.approx(1_000.0, rel=0.01)
+    governor.hear(1.0)
+    _go_out(governor, 3.2)
+    assert governor.take(3.5) == pytest.approx(0.7)
+    assert governor.take(4.2) == 0.0
+    assert governor.take(4.2) == math.inf
+    assert "outage" in governor.why(4.2)
+    governor.see_trouble(4.3, 7, "connect", pending=1000, foreign=False, alone=True)
+    assert governor.take(4.3) == pytest.approx(2.0)
+    assert governor.take(6.4) == 0.0
+    governor.hear(6.5)
+    assert governor.why(6.5) == "starting up again after an outage"
+    assert _go(governor, OK, from_s=6.5, to_s=7.5) == pytest.approx(145.0, rel=0.1)
+    assert _go(governor, OK, from_s=12.0, to_s=13.0) == pytest.approx(1_000.0, rel=0.01)
 
 
 @pytest.mark.parametrize("per_s", [0.1, 0.5, 1.0])
 def test_after_an_outage_a_slow_rate_waits_for_its_usual_slot(per_s: float) -> None:
     """A ramp from a tenth of it would wait for ten of them, and no look at the clock in between."""
     governor = _governor(RatePlan(per_s, adaptive=True))
-    for n in range(20):
-        governor.learn(ERROR, n / 100, alone=False)
+    _go_out(governor, 3.0)
     assert governor.take(500.0) == 0.0
-    governor.learn(OK, 500.0, alone=True)
+    governor.hear(500.0)
     assert _go(governor, OK, from_s=500.0, to_s=500.0 + 20 / per_s) == pytest.approx(per_s, rel=0.06)
 
 
 def test_after_an_outage_a_rate_above_one_a_second_ramps_up_from_there() -> None:
     governor = _governor(RatePlan(5.0, adaptive=True))
-    for n in range(20):
-        governor.learn(ERROR, n / 100, alone=False)
+    _go_out(governor, 3.0)
     assert governor.take(500.0) == 0.0
-    governor.learn(OK, 500.0, alone=True)
+    governor.hear(500.0)
     assert [_go(governor, OK, from_s=500.0 + n, to_s=501.0 + n) for n in range(4)] == [1.0, 2.0, 5.0, 5.0]
 
 
 def test_a_probe_takes_a_slot_as_any_call_does() -> None:
     governor = _governor(RatePlan(0.5, adaptive=True))
-    assert governor.take(0.0) == 0.0
-    for n in range(20):
-        governor.learn(ERROR, n / 100, alone=False)
-    assert governor.take(1.5) == pytest.approx(0.5 - CATCH_UP_S)
-    assert governor.take(2.0) == 0.0
-    governor.learn(OK, 2.0, alone=True)
-    assert governor.take(2.0) == pytest.approx(2.0 - CATCH_UP_S)
+    assert governor.take(2.5) == 0.0
+    _go_out(governor, 2.6)
+    assert governor.take(4.0) == pytest.approx(0.5 - CATCH_UP_S)
+    assert governor.take(4.5) == 0.0
+    governor.hear(4.5)
+    assert governor.take(4.5) == pytest.approx(2.0 - CATCH_UP_S)
 
 
-def test_a_probe_that_is_throttled_ends_the_outage_and_cools_down() -> None:
+def test_a_wait_that_the_server_named_is_no_silence_and_one_that_it_did_not_is() -> None:
     governor = _governor()
-    for n in range(20):
-        governor.learn(ERROR, n / 100, alone=False)
-    assert governor.take(2.0) == 0.0
-    governor.learn(_refusal("3"), 2.0, alone=True)
-    assert governor.outage.since is None
-    assert governor.take(2.0) == 3.0
-    assert governor.take(5.0) == 0.0
-
-
-def test_the_rate_does_not_rise_while_the_server_has_trouble() -> None:
-    governor = _governor(AUTO)
-    for n in range(20):
-        governor.learn(ERROR if n % 4 == 0 else OK, 0.0, alone=False)
-    now = 0.0
-    for n in range(200):
-        while (wait_s := governor.take(now)) > 0.0:
-            now += wait_s
-        governor.learn(ERROR if n % 4 == 0 else OK, now, alone=False)
-    assert governor.rate_per_s(now) == pytest.approx(10.0 * 0.775, rel=0.02)
+    governor.learn(_refusal("30"), 1.0, alone=True)
+    assert governor.silence.silent_s(31.0) == 0.0
+    governor.learn(Answer(429, CIMultiDict(), b""), 31.0, alone=True)
+    assert governor.silence.silent_s(41.0) == 10.0
+    governor.hear(41.0)
+    assert governor.silence.silent_s(50.0) == 0.0

@@ -30,6 +30,9 @@ class Ledger:
         taken, self._rows = self._rows[:limit], self._rows[limit:]
         return taken
 
+    async def more(self) -> bool:
+        return False
+
 
 class Claimed:
     """A feed on such a ledger; `now` is its clock, and a row takes `row_s` to be called."""

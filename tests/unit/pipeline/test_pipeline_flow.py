@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import gc
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -27,6 +27,12 @@ def _load_stand_ins() -> ModuleType:
 
 
 Bench = _load_stand_ins().Bench
+
+
+def _out_for(calls: int) -> Callable[[str, int], int]:
+    """Return a server that answers 503 to so many calls."""
+    left = iter(range(calls))
+    return lambda *_: 200 if next(left, None) is None else 503
 
 
 async def test_every_row_ends_in_one_outcome() -> None:
@@ -65,39 +71,123 @@ async def test_attempts_that_are_spent_exhaust_a_row() -> None:
     assert set(bench.server.attempts.values()) == {2}
 
 
-async def test_a_429_costs_no_attempt_and_no_wait_of_its_own() -> None:
-    bench = Bench(1, lambda _, attempt: 429 if attempt <= 10 else 200, attempts=1)
+async def test_a_row_that_fails_while_others_are_answered_is_exhausted() -> None:
+    bench = Bench(60, lambda path, _: 503 if path == "user-1" else 200, attempts=4)
     await bench.pipeline.run()
-    assert bench.book.outcomes() == {Outcome.SUCCEEDED: 1}
-    assert bench.slept == [0.0] * 10
+    assert bench.book.outcomes() == {Outcome.SUCCEEDED: 59, Outcome.EXHAUSTED: 1}
+    assert bench.server.attempts["user-1"] == 4
+    assert (bench.book.results[1].requests, bench.book.results[1].sent) == (4, True)
+    assert bench.server.probes <= 3, "the others are the evidence, but for the last moments"
 
 
-async def test_the_time_limit_ends_a_row_that_is_only_throttled() -> None:
-    bench = Bench(1, lambda *_: 429, time_limit_s=50)
-    bench.server.send = _slowly(bench, bench.server.send, 10.0)
+async def test_nothing_is_charged_while_nobody_is_answered() -> None:
+    """Thirty rows, and a server that is out for the first thousand calls: not one is exhausted."""
+    bench = Bench(30, _out_for(1000), attempts=2)
     await bench.pipeline.run()
-    assert bench.book.outcomes() == {Outcome.EXHAUSTED: 1}
-    assert bench.server.attempts["user-1"] == 6
+    assert bench.book.outcomes() == {Outcome.SUCCEEDED: 30}
+    assert bench.server.probes == 0
 
 
-@pytest.mark.parametrize("status", [429, 503])
-async def test_a_row_whose_time_is_up_when_its_turn_comes_is_not_called_again(status: int) -> None:
-    bench = Bench(1, lambda *_: status, attempts=5, time_limit_s=50)
-    enter = bench.pacer.enter
-
-    async def late() -> bool:
-        bench.now += 60.0
-        return await enter()
-
-    async def lengthen_the_line(_: float) -> None:
-        bench.pacer.enter = late
-
-    bench.pipeline._sleep = lengthen_the_line
+async def test_a_few_rows_that_are_all_that_is_left_are_exhausted_where_the_api_answers_a_probe() -> None:
+    bench = Bench(3, lambda *_: 503, attempts=2)
     await bench.pipeline.run()
-    assert bench.server.attempts == {"user-1": 1}
-    result = bench.book.results[1]
-    assert (result.verdict.status, result.verdict.outcome, result.requests) == (status, Outcome.EXHAUSTED, 1)
-    assert bench.pacer._slots._value == 4
+    assert bench.book.outcomes() == {Outcome.EXHAUSTED: 3}
+    assert set(bench.server.attempts.values()) == {2}
+    assert bench.server.probes == 6
+
+
+async def test_a_few_rows_are_not_exhausted_where_the_api_does_not_answer_a_probe() -> None:
+    bench = Bench(3, _out_for(100), attempts=2)
+    bench.server.answers_probes = False
+    await bench.pipeline.run()
+    assert bench.book.outcomes() == {Outcome.SUCCEEDED: 3}
+    assert bench.server.probes > 0
+
+
+async def test_an_attempt_in_a_silence_that_was_an_outage_is_not_charged() -> None:
+    def script(path: str, attempt: int) -> int:
+        return 503 if path == "user-1" and attempt <= 9 else 200
+
+    bench = Bench(200, script, attempts=2, concurrency=1)
+    bench.pacer.outages = set(range(1000))
+    bench.server.answers_probes = False
+    await bench.pipeline.run()
+    assert bench.book.outcomes() == {Outcome.SUCCEEDED: 200}
+
+
+async def test_a_row_that_alone_is_refused_is_sick_after_five_times_and_pays_from_then_on() -> None:
+    bench = Bench(400, lambda path, _: 429 if path == "user-1" else 200, attempts=3, concurrency=1)
+    await bench.pipeline.run()
+    assert bench.book.outcomes() == {Outcome.SUCCEEDED: 399, Outcome.EXHAUSTED: 1}
+    assert bench.server.attempts["user-1"] == 5 + 3
+
+
+async def test_a_refusal_that_hits_different_rows_costs_none_of_them() -> None:
+    bench = Bench(300, lambda _, attempt: 429 if attempt <= 4 else 200, attempts=1)
+    await bench.pipeline.run()
+    assert bench.book.outcomes() == {Outcome.SUCCEEDED: 300}
+
+
+async def test_the_time_that_is_charged_ends_a_row() -> None:
+    """Its own waits are 0.5, 1 and 2 s: more than 3 s with the third."""
+    bench = Bench(600, lambda path, _: 503 if path == "user-1" else 200, attempts=99, time_limit_s=3.0)
+    await bench.pipeline.run()
+    assert bench.book.outcomes() == {Outcome.SUCCEEDED: 599, Outcome.EXHAUSTED: 1}
+    assert bench.server.attempts["user-1"] == 3
+
+
+async def test_what_may_have_been_carried_out_ends_unconfirmed() -> None:
+    def script(path: str, attempt: int) -> int | Trouble:
+        if path != "user-1":
+            return 200
+        return Trouble.TIMEOUT if attempt == 1 else 503
+
+    bench = Bench(100, script, attempts=3)
+    await bench.pipeline.run()
+    first = bench.book.results[1].verdict
+    assert (first.outcome, first.status) == (Outcome.UNCONFIRMED, 503)
+
+
+async def test_a_retry_that_is_held_up_keeps_what_is_known_and_costs_nothing() -> None:
+    answers = {1: 503, 2: None, 3: 503, 4: 200}
+    bench = Bench(50, lambda path, attempt: answers[attempt] if path == "user-1" else 200, attempts=3)
+    await bench.pipeline.run()
+    assert (bench.book.results[1].verdict.outcome, bench.book.results[1].requests) == (Outcome.SUCCEEDED, 3)
+    assert bench.source.slept == [0.5, 0.0, 1.0]
+
+
+async def test_a_row_from_elsewhere_is_tried_where_rows_that_always_fail_stand_together() -> None:
+    def script(path: str, _: int) -> int:
+        return 503 if int(path.removeprefix("user-")) <= 60 else 200
+
+    bench = Bench(2000, script, attempts=3)
+    await bench.pipeline.run()
+    assert bench.book.outcomes() == {Outcome.SUCCEEDED: 1940, Outcome.EXHAUSTED: 60}
+    assert bench.source.elsewhere > 0
+    assert bench.source.claimed.index(2000) < 60
+
+
+async def test_a_row_that_waits_for_its_retry_goes_back_at_a_stop() -> None:
+    bench = Bench(1, lambda *_: bench.pipeline.stop() or 503)
+    await bench.pipeline.run()
+    assert bench.book.results == {}
+    assert bench.book.given_back[1].requests == 1
+    assert bench.book.given_back[1].effort.tries == 1
+
+
+async def test_a_row_that_waits_holds_no_slot() -> None:
+    """With one slot, the other rows are called while the first one waits for its retry."""
+    called: list[str] = []
+
+    def script(path: str, attempt: int) -> int:
+        called.append(path)
+        return 503 if path == "user-1" and attempt == 1 else 200
+
+    bench = Bench(50, script, concurrency=1)
+    await bench.pipeline.run()
+    assert called.index("user-50") < len(called) - 1 - called[::-1].index("user-1")
+    assert bench.server.most_in_flight == 1
+    assert bench.book.outcomes() == {Outcome.SUCCEEDED: 50}
 
 
 async def test_a_call_that_is_held_up_goes_at_another_turn_and_counts_as_none() -> None:
@@ -110,15 +200,6 @@ async def test_a_call_that_is_held_up_goes_at_another_turn_and_counts_as_none() 
     assert bench.pacer.replies.count(None) >= 8
     assert sorted(bench.server.however_late) == [False] * 8 + [True] * 8, "late once, and not again"
     assert bench.pacer._slots._value == 4
-
-
-async def test_a_retry_that_is_held_up_spends_no_attempt_and_keeps_its_verdict() -> None:
-    answers = {1: 503, 2: None, 3: 200}
-    bench = Bench(1, lambda _, attempt: answers[attempt], attempts=2)
-    await bench.pipeline.run()
-    assert (bench.book.results[1].verdict.outcome, bench.book.results[1].requests) == (Outcome.SUCCEEDED, 2)
-    assert len(bench.slept) == 1
-    assert bench.server.however_late == [False, False, True]
 
 
 async def test_a_row_that_is_protected_while_it_is_held_up_is_not_called() -> None:
@@ -134,33 +215,6 @@ async def test_a_row_that_is_held_up_as_the_run_stops_goes_back_as_never_sent() 
     await bench.pipeline.run()
     assert bench.book.results == {}
     assert bench.book.given_back[1].requests == 0
-
-
-async def test_what_fails_in_an_outage_costs_no_attempt() -> None:
-    bench = Bench(1, lambda _, attempt: 503 if attempt <= 9 else 200, attempts=2)
-    bench.pacer.in_outage = True
-    await bench.pipeline.run()
-    assert bench.book.outcomes() == {Outcome.SUCCEEDED: 1}
-
-
-async def test_the_waits_of_an_outage_do_not_count_against_a_row() -> None:
-    bench = Bench(1, lambda _, attempt: 503 if attempt <= 9 else 200, attempts=2, time_limit_s=1e-9)
-    bench.pacer.in_outage = True
-
-    async def sleep(delay_s: float) -> None:
-        bench.now += delay_s
-        bench.pacer.paused_s += delay_s
-
-    bench.pipeline._sleep = sleep
-    await bench.pipeline.run()
-    assert bench.book.outcomes() == {Outcome.SUCCEEDED: 1}
-
-
-async def test_paused_time_does_not_count_against_a_row() -> None:
-    bench = Bench(1, lambda _, attempt: 429 if attempt <= 9 else 200, time_limit_s=50)
-    bench.server.send = _slowly(bench, bench.server.send, 10.0, paused=True)
-    await bench.pipeline.run()
-    assert bench.book.outcomes() == {Outcome.SUCCEEDED: 1}
 
 
 async def test_a_wrong_run_stops_and_leaves_the_rest_pending() -> None:
@@ -179,10 +233,10 @@ async def test_a_wrong_run_is_told_of_while_calls_are_still_in_flight() -> None:
     bench = Bench(30, lambda *_: 404, concurrency=2)
     told, send, recorded = asyncio.Event(), bench.server.send, []
 
-    async def hang_on_the_first(call):  # noqa: ANN001, ANN202 - a stand-in's own method
+    async def hang_on_the_first(call, **how):  # noqa: ANN001, ANN003, ANN202 - a stand-in's own method
         if call.path == "user-1":
             await told.wait()
-        return await send(call)
+        return await send(call, **how)
 
     def hear(halt):  # noqa: ANN001, ANN202 - the same
         recorded.append((halt.kind, sorted(bench.book.results)))
@@ -211,35 +265,6 @@ async def test_stop_gives_back_what_was_claimed() -> None:
     await running
     assert 20 <= len(bench.book.results) < 1000
     assert set(bench.source.claimed) == set(bench.book.results) | set(bench.book.given_back)
-
-
-async def test_a_row_that_waits_for_its_retry_goes_back_at_a_stop() -> None:
-    bench = Bench(1, lambda *_: 503)
-
-    async def stopping(_: float) -> None:
-        bench.pipeline.stop()
-
-    bench.pipeline._sleep = stopping
-    await bench.pipeline.run()
-    assert bench.book.results == {}
-    assert bench.book.given_back[1].requests == 1
-
-
-async def test_waits_are_spent_outside_a_slot() -> None:
-    """With one slot, the other rows are called while the first one waits for its retry."""
-    bench = Bench(50, lambda path, attempt: 503 if path == "user-1" and attempt == 1 else 200, concurrency=1)
-    done_at_retry: list[int] = []
-
-    async def others_first(_: float) -> None:
-        while len(bench.book.results) < 49:  # noqa: ASYNC110 - the stand-ins signal nothing
-            await asyncio.sleep(0)
-        done_at_retry.append(len(bench.book.results))
-
-    bench.pipeline._sleep = others_first
-    await bench.pipeline.run()
-    assert done_at_retry == [49]
-    assert bench.server.most_in_flight == 1
-    assert bench.book.outcomes() == {Outcome.SUCCEEDED: 50}
 
 
 async def test_workers_that_wait_for_a_turn_go_home_when_nothing_is_left() -> None:
@@ -292,16 +317,6 @@ async def test_a_broken_ledger_ends_everything() -> None:
     bench.book.room = full
     with pytest.RaisesGroup(LedgerError, LedgerError, LedgerError, LedgerError, flatten_subgroups=True):
         await bench.pipeline.run()
-
-
-def _slowly(bench, send, seconds: float, *, paused: bool = False):  # noqa: ANN001, ANN202 - a stand-in's own method
-    async def slow(call, **how):  # noqa: ANN001, ANN003, ANN202 - the same
-        bench.now += seconds
-        if paused:
-            bench.pacer.paused_s += seconds
-        return await send(call, **how)
-
-    return slow
 
 
 async def test_a_row_that_is_protected_after_it_was_claimed_is_not_called() -> None:

@@ -1,195 +1,152 @@
-"""When a row goes again and when it is given up; time is counted, never slept."""
+"""What a failed attempt costs its row, and how long it waits; nothing sleeps."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
-
+import msgspec
 import pytest
 
-from worker.model import Decision, Outcome, Row, Verdict
-from worker.retry import Effort, RetryLimits, persistently
+from worker.model import HELD_UP, Answer, Decision, Effort, NoAnswer, Outcome, Owed, Reply, Trouble, Verdict
+from worker.retry import BackOff, Failure, RetryLimits, charged, final_verdict, is_sick
 
-OK = Verdict(Decision.FINAL, Outcome.SUCCEEDED, 200)
-GONE = Verdict(Decision.FINAL, Outcome.NOT_FOUND, 404)
-BUSY = Verdict(Decision.RETRY, Outcome.EXHAUSTED, 503)
-SLOW_DOWN = Verdict(Decision.THROTTLED, Outcome.EXHAUSTED, 429)
-WRONG_KEY = Verdict(Decision.HALT, Outcome.PENDING, 401)
-
-
-class StoppedError(Exception):
-    """What a sleep raises that ends because the run does."""
+BUSY = Verdict(Decision.RETRY, Outcome.EXHAUSTED, 503, "http_503", "busy")
+TIMED_OUT = Verdict(Decision.RETRY, Outcome.UNCONFIRMED, None, "timeout", "no answer")
+BUSY_REPLY = Answer(503, {}, b"")
+LIMITS = RetryLimits(attempts=5, time_limit_s=900.0)
 
 
-class Story:
-    """One row whose further attempts bring `verdicts`, one after the other; a transient one spends an attempt."""
-
-    def __init__(
-        self,
-        first: Verdict,
-        *verdicts: Verdict,
-        attempts: int = 5,
-        time_limit_s: float = 900.0,
-        attempt_s: float = 0.0,
-        retry_after_s: float = 0.0,
-    ) -> None:
-        self.now = 50.0
-        self.slept: list[float] = []
-        self._verdicts: Iterator[Verdict] = iter(verdicts)
-        self._attempt_s = attempt_s
-        self.made = 0
-        spent = int(first.decision is Decision.RETRY)
-        self.effort = Effort(Row(1, "u1", "i1"), 0.0, self.now, 1, spent, True, first, retry_after_s)
-        self.persist = persistently(
-            self._attempt,
-            RetryLimits(attempts, time_limit_s),
-            active_clock=lambda ahead_s: self.now + ahead_s,
-            sleep=self._sleep,
-        )
-
-    async def end(self) -> Verdict:
-        return await self.persist(self.effort)
-
-    async def _attempt(self, effort: Effort) -> Verdict:
-        assert effort is self.effort
-        await asyncio.sleep(0)
-        self.made += 1
-        self.now += self._attempt_s
-        effort.verdict = next(self._verdicts)
-        effort.spent += effort.verdict.decision is Decision.RETRY
-        return effort.verdict
-
-    async def _sleep(self, delay_s: float) -> None:
-        self.slept.append(delay_s)
-        self.now += delay_s
-        await asyncio.sleep(0)
+def _failure(
+    verdict: Verdict = BUSY,
+    *,
+    reply: Reply | None = BUSY_REPLY,
+    refused: bool = False,
+    asked_s: float = 0.0,
+    took_s: float = 0.25,
+    answered: int = 7,
+) -> Failure:
+    return Failure(
+        reply=reply,
+        verdict=verdict,
+        refused=refused,
+        asked_s=asked_s,
+        took_s=took_s,
+        began_at=1000.0,
+        answered=answered,
+    )
 
 
-@pytest.mark.parametrize("verdict", [OK, GONE, WRONG_KEY])
-async def test_a_verdict_that_settles_a_row_is_returned_without_another_attempt(verdict: Verdict) -> None:
-    story = Story(verdict)
-    assert await story.end() is verdict
-    assert (story.made, story.slept) == (0, [])
+def _back_off(limits: RetryLimits = LIMITS) -> BackOff:
+    return BackOff(limits, jitter=lambda: 1.0)
 
 
-async def test_trouble_goes_again_until_it_is_over() -> None:
-    story = Story(BUSY, BUSY, BUSY, OK)
-    assert await story.end() is OK
-    assert (story.made, len(story.slept)) == (3, 3)
+def _failed(times: int, limits: RetryLimits = LIMITS) -> Effort:
+    """Return the effort after so many attempts that failed, each of which was charged when the next one went."""
+    effort: Effort | None = None
+    for _ in range(times):
+        effort = _back_off(limits).after(None if effort is None else charged(effort), _failure())
+    assert effort is not None
+    return effort
 
 
-@pytest.mark.parametrize("last", [GONE, WRONG_KEY])
-async def test_any_verdict_that_is_no_trouble_ends_it(last: Verdict) -> None:
-    story = Story(BUSY, last, OK)
-    assert await story.end() is last
-    assert story.made == 1
+def test_an_attempt_that_failed_is_owed_and_not_charged() -> None:
+    effort = _failed(1)
+    assert (effort.attempts, effort.owed, effort.answered) == (0, Owed.ATTEMPT, 7)
+    assert charged(effort).attempts == 1
+    assert charged(charged(effort)).attempts == 1, "once"
+
+
+def test_what_is_charged_is_the_attempt_and_the_wait_after_it() -> None:
+    assert charged(_failed(1)).charged_s == pytest.approx(0.25 + 0.5)
+    assert charged(_failed(3)).charged_s == pytest.approx(3 * 0.25 + 0.5 + 1.0 + 2.0)
 
 
 @pytest.mark.parametrize("attempts", [1, 2, 5])
-async def test_the_first_attempt_counts_and_the_last_verdict_stands(attempts: int) -> None:
-    last = Verdict(Decision.RETRY, Outcome.EXHAUSTED, 502)
-    story = Story(BUSY if attempts > 1 else last, *[BUSY] * (attempts - 2), last, OK, attempts=attempts)
-    assert await story.end() is last
-    assert story.made == attempts - 1
-    assert len(story.slept) == attempts - 1, "there is no wait after the last one"
+def test_limits_are_spent_by_what_was_charged(attempts: int) -> None:
+    limits = RetryLimits(attempts, 900.0)
+    assert not limits.are_spent(_failed(attempts, limits))
+    assert limits.are_spent(charged(_failed(attempts, limits)))
 
 
-async def test_a_429_spends_no_attempt_and_waits_for_nothing_of_its_own() -> None:
-    """The pacer's cool-down holds the row, as it holds every other."""
-    story = Story(SLOW_DOWN, *[SLOW_DOWN] * 200, BUSY, OK, attempts=2, retry_after_s=7.0)
-    assert await story.end() is OK
-    assert story.slept[:-1] == [0.0] * 201
-    assert story.slept[-1] >= 7.0
+def test_time_bounds_what_attempts_do_not() -> None:
+    limits = RetryLimits(99, 1.7)
+    assert not limits.are_spent(charged(_failed(1, limits)))
+    assert limits.are_spent(charged(_failed(2, limits)))
 
 
-async def test_time_bounds_what_attempts_do_not() -> None:
-    story = Story(SLOW_DOWN, *[SLOW_DOWN] * 100, attempt_s=10.0, time_limit_s=95.0)
-    assert await story.end() is SLOW_DOWN
-    assert story.made == 10
+def test_waits_double_from_half_a_second_to_thirty() -> None:
+    waits = [_failed(times, RetryLimits(99, 1e6)).wait_s for times in range(1, 10)]
+    assert waits == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
 
 
-async def test_the_time_limit_itself_is_too_long() -> None:
-    story = Story(SLOW_DOWN, *[SLOW_DOWN] * 100, attempt_s=10.0, time_limit_s=90.0)
-    await story.end()
-    assert story.made == 9
+def test_waits_have_full_jitter() -> None:
+    waits = [BackOff(LIMITS).after(None, _failure()).wait_s for _ in range(300)]
+    assert min(waits) < 0.05
+    assert 0.45 < max(waits) <= 0.5
 
 
-@pytest.mark.parametrize(("asked_s", "made"), [(1.9, 1), (2.0, 0), (6.0, 0)])
-async def test_a_wait_that_would_end_after_the_time_limit_is_not_begun(asked_s: float, made: int) -> None:
-    story = Story(BUSY, OK, time_limit_s=2.0, retry_after_s=asked_s)
-    assert await story.end() is (OK if made else BUSY)
-    assert (story.made, len(story.slept)) == (made, made)
-
-
-async def test_outages_and_pauses_do_not_count_towards_the_time_limit() -> None:
-    """They are taken out of the active clock, which then stands still."""
-    story = Story(SLOW_DOWN, *[SLOW_DOWN] * 500, OK, attempt_s=0.0, time_limit_s=0.001)
-    assert await story.end() is OK
-
-
-async def test_waits_double_from_half_a_second_to_thirty_with_full_jitter() -> None:
-    longest = [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
-    seen: list[list[float]] = []
-    for _ in range(300):
-        story = Story(BUSY, *[BUSY] * 8, OK, attempts=100, time_limit_s=10**6)
-        await story.end()
-        seen.append(story.slept)
-    for waits, most in zip(zip(*seen, strict=True), longest, strict=True):
-        assert 0.0 <= min(waits) < 0.1 * most, "full jitter begins at nothing"
-        assert 0.9 * most < max(waits) <= most
+def test_back_off_runs_whether_or_not_anything_is_charged() -> None:
+    effort: Effort | None = None
+    for _ in range(6):
+        effort = _back_off().after(effort, _failure())
+    assert effort is not None
+    assert (effort.attempts, effort.tries, effort.wait_s) == (0, 6, 16.0)
 
 
 @pytest.mark.parametrize("asked_s", [0.75, 45.0])
-async def test_never_less_than_the_server_asked_for(asked_s: float) -> None:
+def test_never_less_than_the_server_asked_for(asked_s: float) -> None:
+    assert BackOff(LIMITS).after(None, _failure(asked_s=asked_s)).wait_s == asked_s
+
+
+def test_after_the_last_attempt_a_row_waits_for_evidence_alone() -> None:
+    assert _failed(5).wait_s == 1.0
+    assert _failed(5).owed_s == pytest.approx(0.25 + 8.0)
+
+
+def test_a_refusal_costs_no_attempt_and_no_time() -> None:
+    effort = charged(_back_off().after(None, _failure(refused=True, asked_s=60.0)))
+    assert (effort.attempts, effort.charged_s, effort.refusals) == (0, 0.0, 1)
+    assert effort.wait_s == 0.5, "what it asks for, the pacer waits for with everybody"
+
+
+def test_five_refusals_while_others_are_answered_make_a_row_sick() -> None:
+    effort = Effort()
+    for times in range(5):
+        assert not is_sick(effort), times
+        effort = charged(_back_off().after(effort, _failure(refused=True)))
+    assert is_sick(effort)
+    assert not is_sick(None)
+
+
+def test_refusals_while_nobody_is_answered_make_no_row_sick() -> None:
+    effort: Effort | None = None
     for _ in range(50):
-        story = Story(BUSY, OK, retry_after_s=asked_s)
-        await story.end()
-        assert story.slept == [asked_s]
+        effort = _back_off().after(effort, _failure(refused=True))
+    assert not is_sick(effort)
 
 
-async def test_what_a_sleep_raises_ends_it() -> None:
-    story = Story(BUSY, OK)
-
-    async def stop(_: float) -> None:
-        raise StoppedError
-
-    persist = persistently(story._attempt, RetryLimits(5, 900.0), active_clock=lambda _: 0.0, sleep=stop)
-    with pytest.raises(StoppedError):
-        await persist(story.effort)
-    assert story.made == 0
+def test_what_was_held_up_is_free_and_keeps_what_was_known() -> None:
+    effort = _back_off().after(charged(_failed(2)), _failure(HELD_UP, reply=None))
+    assert (effort.free, effort.owed, effort.wait_s) == (True, Owed.NOTHING, 0.0)
+    assert (effort.tries, effort.attempts, effort.error_code) == (2, 2, "http_503")
+    first = _back_off().after(None, _failure(HELD_UP, reply=None))
+    assert (first.tries, first.error_code, first.answered) == (0, "connect", -1)
 
 
-async def test_what_an_attempt_raises_ends_it_too() -> None:
-    story = Story(BUSY)
-
-    async def attempt(_: Effort) -> Verdict:
-        raise StoppedError
-
-    persist = persistently(attempt, RetryLimits(5, 900.0), active_clock=lambda _: 0.0, sleep=story._sleep)
-    with pytest.raises(StoppedError):
-        await persist(story.effort)
-    assert len(story.slept) == 1
+def test_a_stale_connection_is_free_once() -> None:
+    stale = _failure(TIMED_OUT, reply=NoAnswer(Trouble.DISCONNECTED, "stale", sent=True, stale=True))
+    first = _back_off().after(None, stale)
+    second = _back_off().after(first, stale)
+    assert (first.free, first.owed) == (True, Owed.NOTHING)
+    assert (second.free, second.owed) == (False, Owed.ATTEMPT)
 
 
-async def test_rows_that_retry_side_by_side_keep_apart() -> None:
-    """All rows share one wrapped function, as they do in the pipeline."""
-    script: dict[int, list[Verdict]] = {}
+def test_one_attempt_that_may_have_been_carried_out_is_remembered() -> None:
+    effort = _back_off().after(None, _failure(TIMED_OUT, reply=NoAnswer(Trouble.TIMEOUT, "", sent=True)))
+    effort = _back_off().after(effort, _failure())
+    assert final_verdict(effort) == Verdict(Decision.FINAL, Outcome.UNCONFIRMED, 503, "http_503", "busy")
+    assert final_verdict(_failed(1)).outcome is Outcome.EXHAUSTED
 
-    async def attempt(effort: Effort) -> Verdict:
-        await asyncio.sleep(0)
-        effort.verdict = script[effort.row.number].pop(0)
-        effort.spent += effort.verdict.decision is Decision.RETRY
-        return effort.verdict
 
-    async def sleep(_: float) -> None:
-        await asyncio.sleep(0)
-
-    persist = persistently(attempt, RetryLimits(4, 900.0), active_clock=lambda _: 0.0, sleep=sleep)
-    efforts = []
-    for number in range(1, 61):
-        script[number] = [BUSY] * (number % 5) + [OK if number % 2 else GONE]
-        efforts.append(Effort(Row(number, "u", "i"), 0.0, 0.0, 1, 1, True, BUSY, 0.0))
-    verdicts = await asyncio.gather(*map(persist, efforts))
-    for number, verdict in enumerate(verdicts, start=1):
-        expected = BUSY if number % 5 > 2 else OK if number % 2 else GONE
-        assert verdict is expected, number
+def test_a_session_counts_its_own_time_from_when_it_took_the_row_up() -> None:
+    old = msgspec.structs.replace(_failed(2), answered=-1, started_at=5.0)
+    assert _back_off().after(old, _failure()).started_at == 1000.0
+    assert _back_off().after(_failed(1), _failure(answered=9)).started_at == 1000.0

@@ -1,16 +1,10 @@
-"""What is measured at the ports, and that a stop cuts short what is waited for there."""
+"""What is measured at the ports, and that all else is passed on."""
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
-from unit.pipeline.stand_ins import Book, Echo, Rows, Server, Turns
 
-from worker.guard import Guard
-from worker.model import Answer, Call, NoAnswer, Reply, Trouble
-from worker.pipeline import Pipeline, Ports
-from worker.retry import RetryLimits
+from worker.model import HELD_UP, Answer, Attempt, Call, NoAnswer, Reply, Trouble
 from worker.web import Meter, MeteredPacer, MeteredTransport
 from worker.web.meter import Wait, Waited
 
@@ -28,8 +22,7 @@ class Clock:
 class Slow:
     """A transport and a pacer that take as long as they are told."""
 
-    in_outage = True
-    paused_s = 7.0
+    in_outage, answered, troubled = True, 7, 8
 
     def __init__(self, clock: Clock, takes_s: float, reply: Reply | None) -> None:
         self.clock, self.takes_s, self.reply = clock, takes_s, reply
@@ -51,8 +44,12 @@ class Slow:
         self.clock.now += self.takes_s
         return not self.closed
 
-    def leave(self, reply: Reply | None) -> None:
+    def leave(self, reply: Reply | None, attempt: Attempt | None = None) -> bool:
         self.left.append(reply)
+        return attempt is not None
+
+    def was_out(self, answered: int) -> bool:
+        return answered == 3
 
     def close(self) -> None:
         self.closed = True
@@ -86,40 +83,13 @@ async def test_a_turn_is_measured_and_the_rest_is_passed_on() -> None:
     slow = Slow(clock, 1.5, None)
     pacer = MeteredPacer(slow, meter, clock)
     assert await pacer.enter()
-    pacer.leave(None)
-    assert slow.left == [None]
+    assert not pacer.leave(None)
+    assert pacer.leave(None, Attempt(1, HELD_UP))
+    assert slow.left == [None, None]
     pacer.pass_on()
     assert slow.passed_on
-    assert (pacer.in_outage, pacer.paused_s) == (True, 7.0)
+    assert (pacer.in_outage, pacer.answered, pacer.troubled) == (True, 7, 8)
+    assert (pacer.was_out(3), pacer.was_out(4)) == (True, False)
     pacer.close()
     assert not await pacer.enter()
     assert meter.waits[Wait.LIMITER] == Waited(2, 3.0)
-
-
-async def test_a_stop_cuts_a_measured_wait_for_a_retry_short() -> None:
-    meter, source, book = Meter(), Rows(3), Book()
-    turns = MeteredPacer(Turns(3), meter)
-    calls = MeteredTransport(Server(lambda *_: 503), meter)
-    backing_off = asyncio.Barrier(4)
-
-    async def back_off(delay_s: float) -> None:
-        async with backing_off:
-            await turns.back_off(delay_s)
-
-    pipeline = Pipeline(
-        Ports(source, Echo(), calls, turns, book, lambda _: 3600.0),  # each answer asks to wait for an hour
-        Guard(max_failures=1.0, accept=frozenset()),
-        RetryLimits(5, 10_000.0),
-        concurrency=3,
-        sleep=back_off,
-    )
-    async with asyncio.timeout(10):
-        running = asyncio.create_task(pipeline.run())
-        await backing_off.wait()
-        for _ in range(10):  # and now each of them is in its wait
-            await asyncio.sleep(0)
-        pipeline.stop()
-        await running
-    assert meter.calls == {503: 3}
-    assert meter.waits[Wait.RETRY].times == 3
-    assert sorted(book.given_back) == [1, 2, 3]
