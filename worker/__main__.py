@@ -14,7 +14,9 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else whoever started us ignores it
         signal.signal(signal.SIGINT, _leave)
     from worker.cli.streams import prepare_streams
+    from worker.process import forbid_core_dumps
 
+    forbid_core_dumps()  # before a key is read
     prepare_streams()
     from worker.cli.app import app
     from worker.cli.edge import answer

@@ -11,12 +11,21 @@ from worker.guard import Guard, Halt
 from worker.pacing import AsyncPacer, retry_after_s
 from worker.pipeline import Pipeline, Ports
 from worker.ports import Operation, Pacer, Recorder, Source, Transport
+from worker.process import room_for
 from worker.retry import RetryLimits
 from worker.transport import AiohttpTransport
 
 
 class Work(Source, Recorder, Protocol):
     """Where rows come from, and where their outcomes go."""
+
+
+def fit_to_files(steering: Steering, say: Callable[[str], None]) -> Steering:
+    """Return `steering` with no more calls in flight than files may be open, and say what was changed."""
+    allowed, told = room_for(steering.concurrency)
+    if told:
+        say(told)
+    return steering if not told else steering.model_copy(update={"concurrency": allowed})
 
 
 def make_transport(tenant: Tenant, key: ApiKey, steering: Steering, pacer: AsyncPacer) -> AiohttpTransport:

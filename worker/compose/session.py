@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 
 from worker import logs
+from worker.compose.assembly import fit_to_files
 from worker.compose.engine import Engine, Via, calling_by_workers, calling_here
 from worker.compose.monitor import Monitor
 from worker.compose.options import Steering
@@ -67,7 +68,10 @@ async def run_session(request: SessionRequest) -> dict[str, object]:
     check_tenant(folder, request.tenant)
     began_ns = time.time_ns()
     with folder.lock():
-        for command in take_commands(folder.inbox, before_ns=began_ns):
+        waiting = take_commands(folder.inbox, before_ns=began_ns)
+        for told in waiting.unread:
+            request.say(f"The inbox: {told}.")
+        for command in waiting.commands:
             request.say(f"Not done: {command}. It was asked of an earlier session, which had ended.")
         await _work(request)
         return report(folder, accept=request.steering.accept)
@@ -98,6 +102,8 @@ async def _work(request: SessionRequest) -> None:
             monitor = Monitor(folder.run_id, request.tenant.name, facts(folder).outcomes, time.monotonic)
             ledger.on_commit = monitor.committed
             log.info("session_started", run_id=folder.run_id, session=number, **settings)
+            if not via:
+                request = dataclasses.replace(request, steering=fit_to_files(steering, request.say))
             session = _Session(request, ledger, number, monitor, protected, log)
             try:
                 await session.work()

@@ -19,7 +19,7 @@ from worker import logs
 from worker.brokers import QueueAddress, open_queue
 from worker.compose.account import Account
 from worker.compose.ahead import SHARERS, rows_ahead
-from worker.compose.assembly import make_pipeline, make_transport
+from worker.compose.assembly import fit_to_files, make_pipeline, make_transport
 from worker.compose.collecting import CollectedLedgers
 from worker.compose.operations import find_operation
 from worker.compose.options import Steering
@@ -98,6 +98,7 @@ async def work(request: WorkRequest) -> dict[str, object]:
         LedgerError: Outcomes are to be kept here and cannot be.
     """
     prime_malloc()
+    request = dataclasses.replace(request, steering=fit_to_files(request.steering, request.say))
     key = request.load_key()
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
     queue = open_queue(request.address, name, lease_s=request.lease_s, fence=request.fence)

@@ -15,7 +15,7 @@ from worker.compose.engine import Engine
 from worker.compose.stopping import Stop, StopRequest
 from worker.errors import BulkUnverifyError, UsageError
 from worker.intake import load_protected
-from worker.ledger import Command, RunFolder, RunLedger, take_commands
+from worker.ledger import Command, RunFolder, RunLedger, Taken, take_commands
 from worker.model import RunState
 from worker.pacing import parse_rate
 from worker.units import format_duration
@@ -105,6 +105,8 @@ class Watch:
         self._log = log
         self._clock = clock
         self._began = clock()
+        self._looking: asyncio.Task[Taken] | None = None
+        self._unread: frozenset[str] = frozenset()
 
     async def run(self) -> None:
         """Watch until cancelled.
@@ -117,8 +119,7 @@ class Watch:
             await asyncio.sleep(_EVERY_S)
 
     async def _look(self) -> None:
-        for command in take_commands(self._folder.inbox):
-            await self._apply(command)
+        await self._look_into_inbox()
         now = self._clock()
         deadline_s, patience_s = self._bounds.deadline_s, self._bounds.outage_patience_s
         silent_s, who = self._engine.silence
@@ -128,6 +129,21 @@ class Watch:
             self._halt(who.format(time=format_duration(patience_s)))
         if self._protected.changed():
             await self._protect()
+
+    async def _look_into_inbox(self) -> None:
+        """Take what lies there, or go on looking the next time: a disk of the network may not answer."""
+        if self._looking is None:
+            self._looking = asyncio.create_task(asyncio.to_thread(take_commands, self._folder.inbox))
+        await asyncio.wait([self._looking], timeout=_EVERY_S)
+        if not self._looking.done():
+            return
+        taken, self._looking = self._looking.result(), None
+        for told in taken.unread:
+            if told not in self._unread:
+                self._log.warning("inbox_not_read", what=told)
+        self._unread = frozenset(taken.unread)
+        for command in taken.commands:
+            await self._apply(command)
 
     async def _protect(self) -> None:
         try:

@@ -12,7 +12,7 @@ from worker.ledger.collected import (
 )
 from worker.ledger.fold import facts, report_rows, snapshot, verify
 from worker.ledger.folder import Binding, PlanSummary, RunFolder
-from worker.ledger.inbox import Command
+from worker.ledger.inbox import Command, Taken
 from worker.ledger.inbox import post as post_command
 from worker.ledger.inbox import take as take_commands
 from worker.ledger.ledger import RunLedger
@@ -33,6 +33,7 @@ __all__ = [
     "PlanSummary",
     "RunFolder",
     "RunLedger",
+    "Taken",
     "add",
     "add_collected",
     "facts",

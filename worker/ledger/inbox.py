@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import errno
+import itertools
 import os
 import secrets
+import stat
 import time
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from worker.errors import UsageError
+
+_LONGEST_BYTES: Final = 1 << 16
+_NEVER: Final = frozenset({errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM})
+"""A link, a socket, another's file: it would be the same the next time."""
 
 
 class Command(BaseModel):
@@ -32,6 +40,23 @@ class Command(BaseModel):
     def __str__(self) -> str:
         asked = f"{self.name} {self.rate}".strip()
         return f"{asked} (by {self.operator})" if self.operator else asked
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Taken:
+    """What was found in an inbox.
+
+    Attributes:
+        commands: The commands, oldest first; they are no longer there.
+        unread: What could not be read or taken, and why, for people.
+    """
+
+    commands: list[Command]
+    unread: list[str]
+
+
+class _NoCommandError(Exception):
+    """What lies there is no command, and never will be one."""
 
 
 def post(inbox: Path, command: Command) -> None:
@@ -55,22 +80,62 @@ def post(inbox: Path, command: Command) -> None:
         raise UsageError(f"Cannot leave a command in {inbox}: {error.strerror}.") from error
 
 
-def take(inbox: Path, *, before_ns: int | None = None) -> list[Command]:
-    """Take every command that waits, oldest first. What is no command, or unreadable, is set aside as `*.bad`.
+def take(inbox: Path, *, before_ns: int | None = None) -> Taken:
+    """Take every command that waits, oldest first. What is no command is set aside as `*.bad`.
+
+    Never waits and never raises, whatever lies there: what cannot be read is told, and tried again the next time.
 
     Args:
         inbox: The run's inbox.
         before_ns: Take only what was left before this moment (epoch nanoseconds), or None to take all.
     """
-    commands = []
+    commands: list[Command] = []
+    unread: list[str] = []
+    try:
+        names = sorted(path.name for path in inbox.iterdir() if path.suffix == ".json")
+    except OSError as error:
+        return Taken([], [f"{inbox} cannot be looked into ({error.strerror})"])
     end = None if before_ns is None else f"{before_ns:020}"
-    for path in sorted(inbox.glob("*.json")):
-        if end is not None and path.name >= end:
-            break
+    for name in itertools.takewhile(lambda name: end is None or name < end, names):
         try:
-            commands.append(Command.model_validate_json(path.read_bytes()))
-        except (ValidationError, OSError):
-            path.rename(path.with_suffix(".bad"))
+            command = _read(inbox / name)
+            (inbox / name).unlink()  # before it is carried out: else it would be four times a second
+        except _NoCommandError as error:
+            unread.append(f"{name} {error}, {_set_aside(inbox / name)}")
+        except OSError as error:
+            unread.append(f"{name} cannot be taken ({error.strerror})")
         else:
-            path.unlink()
-    return commands
+            commands.append(command)
+    return Taken(commands, unread)
+
+
+def _read(path: Path) -> Command:
+    """Read a command without waiting for anybody: opening a named pipe would wait for its writer.
+
+    Raises:
+        _NoCommandError: It is none.
+        OSError: It cannot be read now.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in _NEVER:
+            raise _NoCommandError(f"cannot be read ({error.strerror})") from error
+        raise
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise _NoCommandError("is no regular file")
+        content = file.read(_LONGEST_BYTES)
+    try:
+        return Command.model_validate_json(content)
+    except ValidationError as error:
+        raise _NoCommandError("holds no command") from error
+
+
+def _set_aside(path: Path) -> str:
+    aside = path.with_suffix(".bad")
+    try:
+        path.rename(aside)
+    except OSError as error:
+        return f"and cannot be set aside ({error.strerror})"
+    return f"set aside as {aside.name}"
