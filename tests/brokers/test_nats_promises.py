@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -82,7 +81,7 @@ async def test_tls_is_spoken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, br
     own = str(tmp_path / "own.pem")
     with server_with(tmp_path / "js", "--tls", "--tlscert", own, "--tlskey", own) as server:
         async with queue_at(f"tls://localhost:{server.port}/q") as queue:
-            with pytest.raises(BrokerError, match=ssl.SSLCertVerificationError.__name__):
+            with pytest.raises(BrokerError, match="its certificate is not trusted: "):
                 await queue.depth()
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
         async with queue_at(f"tls://localhost:{server.port}/q") as queue:
@@ -114,7 +113,7 @@ async def test_nothing_is_told_to_a_server_without_the_tls_that_was_asked_for(
 
 async def test_no_server_is_said_in_a_sentence(broker: NatsServer) -> None:
     async with queue_at("nats://me:hunter22@127.0.0.1:1/q") as queue:
-        with pytest.raises(BrokerError, match=r"^NATS cannot be used \(NoServersError\)\.$"):
+        with pytest.raises(BrokerError, match=r"^NATS cannot be used \(nothing listens there\)\.$"):
             await queue.receive(1, 0.05)
 
 
@@ -280,7 +279,10 @@ async def test_a_stream_of_the_users_own_is_used_as_it_is(queue_url: str, broker
     name = QueueAddress.parse(queue_url).name
     async with await nats.connect(broker.url("")) as client:
         await client.jetstream().add_stream(
-            name=name, subjects=[name, f"{name}-other"], retention=RetentionPolicy.WORK_QUEUE, max_age=3600
+            name=name,
+            subjects=[name, f"{name}-other"],
+            retention=RetentionPolicy.WORK_QUEUE,
+            storage="memory",
         )
         await client.jetstream().publish(f"{name}-other", b"1")
     async with queue_at(queue_url) as queue:

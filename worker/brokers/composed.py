@@ -31,6 +31,7 @@ class ComposedWorkQueue:
         dead: Where messages go that nobody can work on.
         fence: Remembers which rows have an outcome; None for nobody does.
         close: Ends what they share, if anything.
+        check: Finds out whether the broker keeps what it is given, where that can be read; asked once, at the start.
     """
 
     def __init__(
@@ -40,10 +41,12 @@ class ComposedWorkQueue:
         dead: Queue,
         fence: Fence | None,
         close: Callable[[], Awaitable[None]] | None = None,
+        check: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._work = work
         self._fence = fence or NoFence()
         self._close = close
+        self._check = check
         self._open_results = results
         self._results: collections.OrderedDict[str, Queue] = collections.OrderedDict()
         self.dead = dead
@@ -92,6 +95,9 @@ class ComposedWorkQueue:
     async def depth(self) -> Depth:
         """Return how much work there is; the fence is asked as well, so that its loss is found at the start."""
         await self._fence.check()
+        if self._check is not None:
+            await self._check()
+            self._check = None
         return await self._work.depth()
 
     async def known(self, rows: Mapping[str, Iterable[int]]) -> Mapping[str, frozenset[int]]:

@@ -8,7 +8,8 @@ its own clock; it cannot help it when it is stopped between that look and the se
 another works on, whose results are confirmed as its own are. Results are recorded more than once whenever two workers
 did the same rows: whoever collects them takes the first. Needs nats-server 2.10.
 
-Streams that exist are used as they are: who wants replicas makes `NAME`, `NAME-results` and `NAME-dead` beforehand.
+Streams that exist are used as they are, unless they drop what they are given: who wants replicas makes `NAME`,
+`NAME-results` and `NAME-dead` beforehand.
 """
 
 from __future__ import annotations
@@ -24,16 +25,18 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error, MaxPayloadError, NoRespondersError
 from nats.js import JetStreamContext
-from nats.js.api import ConsumerConfig, RetentionPolicy, StorageType
+from nats.js.api import ConsumerConfig, RetentionPolicy, StorageType, StreamInfo
 from nats.js.errors import APIError, NoStreamResponseError, NotFoundError, ServiceUnavailableError
 
 from worker.brokers.address import QueueAddress
 from worker.brokers.composed import ComposedWorkQueue
 from worker.brokers.fence import Fence
 from worker.brokers.leases import Lease, Leases, read_marks
+from worker.brokers.nats_fitness import unfit
 from worker.brokers.nats_line import TIMEOUT_S, NatsLine
 from worker.brokers.nats_pull import NatsPull
-from worker.errors import BrokerError, UsageError
+from worker.brokers.wording import known_of
+from worker.errors import BrokerError, BrokerUnfitError, UsageError
 from worker.model import Delivery, Depth
 
 P = ParamSpec("P")
@@ -61,7 +64,7 @@ def _answered(
     @functools.wraps(function)
     async def wrapped(queue: NatsQueue, /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            async with queue.line.patience():
+            async with queue.line.patience(queue.name):
                 return await function(queue, *args, **kwargs)
         except MaxPayloadError:
             raise UsageError(
@@ -79,7 +82,9 @@ def _said(error: Exception) -> str:
     """Return what the server said, or what kind of error it is: other texts may hold what was sent."""
     if isinstance(error, APIError) and error.description:
         return error.description
-    return str(error).removeprefix("nats: ") if type(error) is Error else type(error).__name__
+    if type(error) is Error:
+        return str(error).removeprefix("nats: ")
+    return known_of(error) or type(error).__name__
 
 
 class NatsQueue:
@@ -105,12 +110,25 @@ class NatsQueue:
         self._leases = Leases(lease_s, clock)
         self._js: JetStreamContext | None = None
         self._joined: Client | None = None
+        self._info: StreamInfo | None = None
+        """What the stream was like when it was joined."""
         self._pull: NatsPull | None = None
 
     @property
     def most_bytes(self) -> int:
         """Bytes that one message may have, as far as is known of the server."""
         return self.line.most_bytes
+
+    @_answered
+    async def check(self) -> None:
+        """Find out whether the stream, if it is there, keeps what it is given.
+
+        Raises:
+            BrokerUnfitError: It does not.
+        """
+        js = (await self.line.client()).jetstream(timeout=TIMEOUT_S)
+        with contextlib.suppress(NotFoundError):
+            self._see(await js.stream_info(self.name))
 
     @_answered
     async def publish(self, bodies: Sequence[bytes]) -> None:
@@ -195,9 +213,9 @@ class NatsQueue:
         if self._js is None or client is not self._joined:
             js = client.jetstream(timeout=TIMEOUT_S)
             try:
-                await js.stream_info(self.name)
+                self._info = await js.stream_info(self.name)
             except NotFoundError:
-                await js.add_stream(
+                self._info = await js.add_stream(
                     name=self.name,
                     subjects=[self.name],
                     retention=RetentionPolicy.WORK_QUEUE,
@@ -217,12 +235,21 @@ class NatsQueue:
         return self._pull
 
     async def _send(self, messages: Iterable[tuple[bytes, dict[str, str]]]) -> None:
+        """Publish messages; not by `publish_async`, which nats-py 2.16 never ends where the server refuses one."""
         js = await self._join()
+        assert self._info is not None
+        self._see(self._info)
         sent = [
-            await js.publish_async(self.name, body, stream=self.name, headers=dict(headers))
+            js.publish(self.name, body, timeout=TIMEOUT_S, stream=self.name, headers=dict(headers))
             for body, headers in messages
         ]
-        await asyncio.gather(*sent)
+        for answer in await asyncio.gather(*sent, return_exceptions=True):
+            if isinstance(answer, BaseException):
+                raise answer
+
+    def _see(self, info: StreamInfo) -> None:
+        if trouble := unfit(info.config, self.name):
+            raise BrokerUnfitError(f"The NATS stream {self.name} cannot be used: {trouble}.")
 
     async def _answer(self, leases: Sequence[Lease], word: bytes) -> None:
         """Answer deliveries; JetStream takes answers in their order, so that it has all once it confirms the last."""
@@ -259,4 +286,10 @@ def nats_work_queue(address: QueueAddress, fence: Fence | None, *, lease_s: floa
     def results(reply_to: str) -> NatsQueue:
         return queue(f"-results-{reply_to}" if reply_to else "-results")
 
-    return ComposedWorkQueue(queue(""), results, queue("-dead"), fence, line.aclose)
+    work, dead = queue(""), queue("-dead")
+
+    async def check() -> None:
+        for each in (work, queue("-results"), dead):
+            await each.check()
+
+    return ComposedWorkQueue(work, results, dead, fence, line.aclose, check)

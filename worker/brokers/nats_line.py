@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Iterable
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from nats.aio.client import Client
-from nats.errors import Error, SecureConnWantedError
+from nats.errors import Error, NoServersError, SecureConnWantedError
 
 TIMEOUT_S: Final = 5
 """How long one answer may take; `_PATIENCE_S` is for all that one call asks."""
@@ -21,6 +22,10 @@ _MOST_BYTES: Final = 1024 * 1024
 """A server's `max_payload` unless configured."""
 _HEADER_BYTES: Final = 1024
 """Headers count for it."""
+
+
+_REFUSAL: Final = "permissions violation"
+_NO_WORD: Final = re.compile(r"[^a-z0-9_-]+")
 
 
 class NatsLine:
@@ -37,7 +42,14 @@ class NatsLine:
         self._server = urlsplit(server)
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
-        self._waiting: set[asyncio.Timeout] = set()
+        self._waiting: dict[asyncio.Timeout, str] = {}
+        """What each waits for, by name."""
+        self._refused: dict[asyncio.Timeout, str] = {}
+        """What the server said to it."""
+        self._last: Exception | None = None
+        """What the library told last, beside answers."""
+        self._others: tuple[str, ...] = ()
+        """Where else its cluster can be reached, as the server that was connected to last told it."""
         self.most_bytes = _MOST_BYTES - _HEADER_BYTES
         """What a message may have; the server says it when it is connected to."""
 
@@ -56,18 +68,28 @@ class NatsLine:
             return self._client
 
     @contextlib.asynccontextmanager
-    async def patience(self) -> AsyncIterator[None]:
-        """Bound the wait for answers; it ends at once when the connection is lost, and they with it.
+    async def patience(self, name: str) -> AsyncIterator[None]:
+        """Bound the wait for answers about a stream.
+
+        It ends at once when the connection is lost, and they with it, or when the server refuses a right that they
+        need: it tells so beside them.
 
         Raises:
+            nats.errors.Error: It refuses.
             TimeoutError: They did not come.
         """
-        async with asyncio.timeout(_PATIENCE_S) as wait:
-            self._waiting.add(wait)
-            try:
+        wait = asyncio.timeout(_PATIENCE_S)
+        self._waiting[wait] = name
+        try:
+            async with wait:
                 yield
-            finally:
-                self._waiting.discard(wait)
+        except TimeoutError:
+            if wait in self._refused:
+                raise Error(self._refused[wait]) from None
+            raise
+        finally:
+            self._refused.pop(wait, None)
+            del self._waiting[wait]
 
     async def aclose(self) -> None:
         """Close the connection. Nothing is under way by then: each answer was waited for."""
@@ -86,16 +108,15 @@ class NatsLine:
 
         async def lost() -> None:
             if client is self._client:
-                for wait in self._waiting:
-                    if not wait.expired():
-                        wait.reschedule(0)
+                _end(self._waiting)
 
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 await client.connect(
-                    self._server._replace(netloc=self._server.netloc.rpartition("@")[2]).geturl(),
+                    self._servers(),
                     name=_NAME,
-                    error_cb=_ignore,
+                    dont_randomize=True,
+                    error_cb=self._hear,
                     disconnected_cb=lost,
                     allow_reconnect=False,
                     max_reconnect_attempts=1,
@@ -107,10 +128,30 @@ class NatsLine:
                     token=(lambda: secret(user)) if user and is_token else None,
                 )
             self._check(client)
-        except BaseException:
+        except BaseException as error:
             await _close(client)
+            if isinstance(error, NoServersError):
+                raise error from self._last  # which says why
             raise
+        self._others = tuple(each.netloc for each in client.discovered_servers)
         return client
+
+    def _servers(self) -> list[str]:
+        """Return the server's URL without its login, then those of the rest of its cluster."""
+        own = self._server._replace(netloc=self._server.netloc.rpartition("@")[2])
+        return [own.geturl(), *(own._replace(netloc=other).geturl() for other in self._others)]
+
+    async def _hear(self, error: Exception) -> None:
+        """End the waits for what the server refuses a right to; of all else whoever waits for an answer is told."""
+        self._last = error
+        said = str(error)
+        if _REFUSAL not in said:
+            return
+        words = set(_NO_WORD.split(said))  # the library has put it into lower case
+        concerned = [wait for wait, name in self._waiting.items() if name.lower() in words]
+        for wait in concerned or list(self._waiting):
+            self._refused[wait] = said
+        _end(concerned or self._waiting)
 
     def _check(self, client: Client) -> None:
         """Raise if the address asks for encryption and the server, which said so first of all, has none."""
@@ -119,8 +160,10 @@ class NatsLine:
             raise SecureConnWantedError
 
 
-async def _ignore(_: Exception) -> None:
-    """Do nothing: whoever waits for an answer is told."""
+def _end(waits: Iterable[asyncio.Timeout]) -> None:
+    for wait in waits:
+        if wait.when() is not None and not wait.expired():
+            wait.reschedule(0)
 
 
 async def _close(client: Client) -> None:
