@@ -18,6 +18,7 @@ import typer
 
 from worker.errors import BulkUnverifyError, OutputError
 from worker.hints import DEFAULT_RUNS, typed
+from worker.printable import shown
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -118,7 +119,7 @@ def fail(
     message: str, exit_code: int, *, as_json: bool = False, details: Mapping[str, object] = _NOTHING_MORE
 ) -> NoReturn:
     """Say what went wrong and exit; with `as_json` also as an object on standard output."""
-    sys.stderr.write(f"bulk-unverify: {message}\n")
+    sys.stderr.write(f"bulk-unverify: {shown(message)}\n")
     if as_json:
         _object(message, exit_code, details)
     raise SystemExit(exit_code)

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from worker.compose.monitor import Monitor, View
 from worker.model import Outcome
+from worker.printable import shown
 from worker.units import format_duration
 
 _LINE_EVERY_S: Final = 10.0
@@ -73,7 +74,12 @@ def _frame(view: View) -> Group:
         Text(f"{done:,}/{view.rows:,}  {view.rows_per_s:.1f} rows/s{_left(view)}"),
     )
     counts = "  ".join(f"{outcome} {count:,}" for outcome, count in view.outcomes.items() if count)
-    return Group(Text(f"{view.tenant}  {view.run_id}", style="bold"), head, Text(_pace(view)), Text(counts))
+    return Group(
+        Text(shown(f"{view.tenant}  {view.run_id}"), style="bold"),
+        head,
+        Text(shown(_pace(view))),
+        Text(counts),
+    )
 
 
 def _eta(view: View) -> str:

@@ -11,6 +11,7 @@ from worker.errors import OutputError
 from worker.hints import BY_WORKERS, typed_for
 from worker.ledger import facts, foreseen
 from worker.model import RETRYABLE, Outcome
+from worker.printable import shown
 from worker.report.advice import lines
 from worker.units import format_duration
 
@@ -25,8 +26,8 @@ _FIRST_CALLS = 5
 
 
 def say(line: str) -> None:
-    """Write one line to standard error."""
-    sys.stderr.write(line + "\n")
+    """Write one line to standard error; what it quotes of others steers no terminal."""
+    sys.stderr.write(shown(line) + "\n")
     sys.stderr.flush()
 
 

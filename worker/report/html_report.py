@@ -11,6 +11,7 @@ from typing import Final
 import jinja2
 import markupsafe
 
+from worker.printable import shown
 from worker.report import charts
 from worker.report.advice import next_steps
 from worker.report.summary import every_outcome, reconciliation
@@ -31,7 +32,11 @@ def render(facts: RunFacts, tally: Tally, run_dir: Path) -> str:
     folder = resources.files("worker.report").joinpath("templates")
     style = folder.joinpath("report.css").read_text("utf-8")
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
     )
     environment.filters["instant"] = _instant
     environment.filters["duration"] = format_duration
@@ -68,6 +73,11 @@ def problems(facts: RunFacts, tally: Tally) -> list[str]:
     if tally.outcomes != every_outcome(facts.outcomes):
         found.append("The outcomes are not the ledger's sums; the run may have gone on.")
     return found
+
+
+def _shown(value: object) -> object:
+    """Return a value as it is to be read; markup, which is our own, stays as it is."""
+    return shown(value) if type(value) is str else value
 
 
 def _instant(epoch_s: float | None) -> str:
