@@ -45,8 +45,10 @@ def find_identifier(header: Sequence[str], told: str | None, name: str) -> int |
     return _find(header, told, "--identifier-column", _IDENTIFIER_NAMES, name)
 
 
-def find_both(header: Sequence[str], options: InputOptions, name: str) -> tuple[int, int]:
-    """Return the indexes of the user's and the identifier's column.
+def find_both(
+    header: Sequence[str], options: InputOptions, name: str, *, keys: bool = False
+) -> tuple[int, int]:
+    """Return the indexes of the user's and the identifier's column; `keys` says that each row names its own.
 
     Raises:
         InputError: One is missing or in doubt, or both are the same.
@@ -54,9 +56,9 @@ def find_both(header: Sequence[str], options: InputOptions, name: str) -> tuple[
     user = find_user(header, options.user_column, name)
     identifier = find_identifier(header, options.identifier_column, name)
     if user is None:
-        raise _missing(header, "user_id", "--user-column", name)
+        raise _missing(header, "user_id", "--user-column", name, keys=keys)
     if identifier is None:
-        raise _missing(header, "identifier_id", "--identifier-column", name)
+        raise _missing(header, "identifier_id", "--identifier-column", name, keys=keys)
     if user == identifier:
         raise InputError(
             f"{name}: the user's and the identifier's column are both {header[user]!r}:"
@@ -143,11 +145,11 @@ def _only(header: Sequence[str], found: list[int], flag: str, name: str) -> int:
     raise InputError(f"{name}: {names} could both be meant: choose one with {flag} and its name or position.")
 
 
-def _missing(header: Sequence[str], wanted: str, flag: str, name: str) -> InputError:
+def _missing(header: Sequence[str], wanted: str, flag: str, name: str, *, keys: bool) -> InputError:
     guess = _nearest(header, wanted)
+    otherwise = "" if keys else ", or say --no-header if the first line is a row"
     return InputError(
-        f"{name} has no column {wanted}.{guess} {_listed(header)} Name the right one with {flag},"
-        " or say --no-header if the first line is a row."
+        f"{name} has no column {wanted}.{guess} {_listed(header)} Name the right one with {flag}{otherwise}."
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import Final, NamedTuple
 
 from worker.errors import InputError
 from worker.intake.binary import refuse_binary
@@ -11,7 +12,9 @@ from worker.intake.columns import count_hits
 from worker.intake.delimited import DETECTED, Sample, sample_header, sample_rows
 from worker.intake.options import InputOptions
 from worker.intake.stored import NothingHeldError, StoredFile
-from worker.intake.text import Block, blocks, detect_encoding, is_damaged
+from worker.intake.text import Block, blocks, detect_encoding, is_damaged, pieces
+
+_LOOKED_AT_CHARS: Final = 1 << 14
 
 
 class Text:
@@ -36,8 +39,22 @@ class Text:
         self.rest = source
 
 
-def open_text(stored: StoredFile, told: str | None) -> tuple[Text, str]:
-    """Return the text of `stored` and its encoding.
+class Pieces(NamedTuple):
+    """The text of an input, as it comes.
+
+    Attributes:
+        start: The first characters, to be looked at: all of a small input.
+        text: All of it, `start` included.
+        encoding: The codec's name.
+    """
+
+    start: str
+    text: Iterator[str]
+    encoding: str
+
+
+def open_pieces(stored: StoredFile, told: str | None) -> Pieces:
+    """Return the text of `stored`.
 
     Raises:
         InputError: It is no text.
@@ -49,8 +66,19 @@ def open_text(stored: StoredFile, told: str | None) -> tuple[Text, str]:
         raise NothingHeldError(f"{stored.name} unpacks to nothing: give a file with a header and rows.")
     encoding, mark_bytes = detect_encoding(head, told, stored.name)
     refuse_binary(head, encoding, stored.name)
-    lines = blocks(itertools.chain([head], chunks), encoding, mark_bytes, stored.name)
-    return Text(lines, stored.name), encoding
+    text = pieces(itertools.chain([head], chunks), encoding, mark_bytes, stored.name)
+    start = ""
+    for piece in text:
+        start += piece
+        if len(start) >= _LOOKED_AT_CHARS:
+            break
+    return Pieces(start, itertools.chain([start], text), encoding)
+
+
+def open_text(stored: StoredFile, told: str | None) -> tuple[Text, str]:
+    """Return the lines of `stored` and its encoding; raises as `open_pieces`."""
+    opened = open_pieces(stored, told)
+    return Text(blocks(opened.text), stored.name), opened.encoding
 
 
 def read_header(head: Block, options: InputOptions, name: str) -> tuple[Sample, int]:

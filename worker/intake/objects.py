@@ -19,6 +19,7 @@ MOST_COLUMNS: Final = 1000
 """Keys that are data (an id as a key) would make a table without end."""
 
 _SHOWN_CHARS: Final = 4096
+_SHOWN_DIGITS: Final = 40
 _NULL: Final = b"null"
 _QUOTE: Final = b'"'
 _NUMBER_STARTS: Final = frozenset(b"-0123456789")
@@ -29,15 +30,14 @@ _pairs = json.JSONDecoder(object_pairs_hook=list, parse_int=str, parse_float=str
 """Slower, but keeps keys that stand in an object more than once."""
 
 
-def sample_columns(blocks: Iterable[Block]) -> list[str] | None:
-    """Return the keys of the objects in `blocks` in order of appearance, or None if there is no object."""
+def sample_columns(texts: Iterable[str]) -> list[str] | None:
+    """Return the keys of those of `texts` that are objects in order of appearance, or None if there is no object."""
     columns: dict[str, None] = {}
     seen = False
-    for block in blocks:
-        for line in block.lines:
-            if (parsed := _parse(line)) is not None:
-                seen = True
-                columns.update(dict.fromkeys(parsed))
+    for text in texts:
+        if (parsed := parse(text)) is not None:
+            seen = True
+            columns.update(dict.fromkeys(parsed))
     return list(columns)[:MOST_COLUMNS] if seen else None
 
 
@@ -80,10 +80,15 @@ class ObjectReader:
                 elif not line.isspace():
                     yield self._line, *self._read(line)
 
+    def values(self, values: Iterable[tuple[int, str]]) -> Iterator[Record]:
+        """Yield one record for each value of a document, given with the line where it starts; each is sound JSON."""
+        for self._line, text in values:
+            yield self._line, *self._read(text)
+
     def _read(self, line: str) -> tuple[list[str], Fault | None]:
-        parsed = None if is_damaged(line) else _parse(line)
+        parsed = None if is_damaged(line) else parse(line)
         if parsed is None:
-            fault = find_damage([line]) or Fault("not_an_object", "the line is not one JSON object")
+            fault = find_damage([line]) or Fault("not_an_object", "this is not one JSON object")
             return [show_damage(line.rstrip("\r\n"))[:_SHOWN_CHARS]], fault
         try:
             texts = {key: _text(bytes(raw)) for key, raw in parsed.items() if key not in self._dropped}
@@ -131,8 +136,14 @@ class ObjectReader:
             raw = bytes(parsed.get(key, _NULL))
             if raw == _NULL:
                 return Fault(f"missing_{field}", f"{field} is missing")
-            if raw[:1] != _QUOTE and raw[0] not in _NUMBER_STARTS:
-                return Fault("not_text", f"{field} is neither text nor a number")
+            if raw[:1] == _QUOTE or raw.isdigit():
+                continue
+            if raw[0] in _NUMBER_STARTS:
+                return Fault(
+                    "not_whole",
+                    f"{field} is the number {raw[:_SHOWN_DIGITS].decode()}, not whole digits: give it as text",
+                )
+            return Fault("not_text", f"{field} is neither text nor a number")
         return None
 
 
@@ -143,7 +154,8 @@ def _text(raw: bytes) -> str:
     return "" if raw == _NULL else raw.decode()
 
 
-def _parse(line: str) -> dict[str, msgspec.Raw] | None:
+def parse(line: str) -> dict[str, msgspec.Raw] | None:
+    """Return an object's values as they stand, or None if `line` is not one JSON object."""
     try:
         return None if is_too_deep(line.encode()) else _objects.decode(line)
     except (msgspec.DecodeError, UnicodeError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -11,15 +12,17 @@ from worker.errors import InputError
 from worker.intake.columns import find_both, has_own_columns, looks_like_header
 from worker.intake.delimited import RecordParser, Sample
 from worker.intake.escaped import own_columns_dropped, unescape
-from worker.intake.head import Text, open_text, read_header
+from worker.intake.head import Text, open_pieces, read_header
 from worker.intake.opened import Opened, refuse_other
-from worker.intake.opened_objects import open_objects
+from worker.intake.opened_json import open_json
 from worker.intake.options import InputOptions
 from worker.intake.rows import Shape, Tidy, still_broken
 from worker.intake.stored import StoredFile
-from worker.intake.text import Block
+from worker.intake.text import Block, blocks
 
-_OBJECT_SUFFIXES: Final = frozenset({".jsonl", ".ndjson"})
+_JSON_SUFFIXES: Final = frozenset({".jsonl", ".ndjson", ".json"})
+_JSON_START: Final = re.compile(r'\s*(?:\{|\[\s*[\[\]{"])')
+"""A header may begin with a bracket too, as where SQL Server quotes names: `[user_id],[identifier_id]`."""
 _PACKED_SUFFIXES: Final = frozenset({".gz", ".zst"})
 
 
@@ -35,20 +38,20 @@ def open_records(stored: StoredFile, path: Path, options: InputOptions, like: Op
     Raises:
         InputError: The file as a whole is no batch.
     """
-    text, encoding = open_text(stored, options.codec)
-    if _is_objects(path, text.head, options):
-        return open_objects(stored, text, encoding, options, like)
-    return _open_delimited(stored, text, encoding, options, like)
+    pieces = open_pieces(stored, options.codec)
+    if _is_json(path, pieces.start, options):
+        return open_json(stored, pieces, options, like)
+    text = Text(blocks(pieces.text), stored.name)
+    return _open_delimited(stored, text, pieces.encoding, options, like)
 
 
-def _is_objects(path: Path, head: Block, options: InputOptions) -> bool:
+def _is_json(path: Path, start: str, options: InputOptions) -> bool:
     if options.format is not None:
         return options.format == "jsonl"
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in _PACKED_SUFFIXES]
-    first = next(line for line in head.lines if not line.isspace())
-    return suffixes[-1:] != [".csv"] and (
-        bool(_OBJECT_SUFFIXES.intersection(suffixes[-1:])) or first.lstrip().startswith("{")
-    )
+    if suffixes[-1:] == [".csv"]:
+        return False
+    return bool(_JSON_SUFFIXES.intersection(suffixes[-1:])) or _JSON_START.match(start) is not None
 
 
 def _open_delimited(

@@ -91,8 +91,8 @@ def show_damage(text: str) -> str:
     return _ESCAPED_BYTE.sub(lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", text)
 
 
-def blocks(chunks: Iterator[bytes], encoding: str, skip_bytes: int, name: str) -> Iterator[Block]:
-    r"""Yield the text of `chunks` as lines that end with `\n`, `\r\n` or `\r`.
+def pieces(chunks: Iterator[bytes], encoding: str, skip_bytes: int, name: str) -> Iterator[str]:
+    """Yield the text of `chunks`, piece by piece.
 
     Args:
         chunks: The bytes, in order.
@@ -103,21 +103,23 @@ def blocks(chunks: Iterator[bytes], encoding: str, skip_bytes: int, name: str) -
     Raises:
         InputError: The encoding cannot go on after what it read (UTF-16 that needs a mark and has none).
     """
+    decoder = codecs.getincrementaldecoder(encoding)(errors=_DAMAGE_MARKER)
     try:
-        yield from _blocks(chunks, encoding, skip_bytes)
+        for chunk in chunks:
+            yield decoder.decode(chunk[skip_bytes:])
+            skip_bytes = 0
+        yield decoder.decode(b"", final=True)
     except UnicodeError as error:
         raise InputError(
             f"{name} cannot be read as {encoding} ({error}): give the right --encoding, such as utf-16-le."
         ) from error
 
 
-def _blocks(chunks: Iterator[bytes], encoding: str, skip_bytes: int) -> Iterator[Block]:
-    decoder = codecs.getincrementaldecoder(encoding)(errors=_DAMAGE_MARKER)
+def blocks(text: Iterator[str]) -> Iterator[Block]:
+    r"""Yield text that comes in pieces as lines that end with `\n`, `\r\n` or `\r`."""
     splitter = _Splitter()
-    for chunk in chunks:
-        yield from splitter.take(decoder.decode(chunk[skip_bytes:]))
-        skip_bytes = 0
-    yield from splitter.take(decoder.decode(b"", final=True))
+    for piece in text:
+        yield from splitter.take(piece)
     yield from splitter.finish()
 
 
