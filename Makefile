@@ -1,6 +1,6 @@
 # Everything a developer, an operator trying it out, or the build service runs. `make help` lists the targets.
-# Needs git, make and Python 3.11 or newer, and for the tests redis-server and rabbitmq-server (.ci/run installs them); all
-# else comes from the locks, checked by hash.
+# Needs git, make and Python 3.11 or newer, and for the tests redis-server and rabbitmq-server (`make test` installs them as
+# root on Debian, or says how); all else comes from the locks, checked by hash.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -29,9 +29,17 @@ setup: .venv/.setup-stamp ## Make .venv with everything that tests and checks ne
 demo: .venv/.run-stamp ## Set up what a run needs, then run a batch against a sandbox tenant
 	@$(BIN)/bulk-unverify demo
 
+.PHONY: servers
+servers: ## Install the servers that tests start (as root on Debian; elsewhere say how)
+	@PYTHON="$(PYTHON)" tests/servers.sh
+
+.PHONY: versions
+versions: ## Run the unit tests on every supported Python that is here
+	@tests/versions.sh
+
 .PHONY: test
-test: setup ## Run every check and every test; nothing is skipped
-	@$(MAKE) lint
+test: servers ## Run every check and every test; nothing is skipped
+	@$(MAKE) setup lint
 	$(PYTEST) $(PARALLEL) tests
 
 .PHONY: lint
@@ -41,7 +49,7 @@ lint: setup ## Check format, style, types and import direction
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	@command -v systemd-analyze >/dev/null || echo \
-		"No systemd-analyze on this machine: tests/deploy checks the units by its own rules alone (.ci/run has both)."
+		"No systemd-analyze on this machine: tests/deploy checks the units by its own rules alone."
 
 .PHONY: fmt
 fmt: setup ## Format the code and mend what can be mended without a person
@@ -73,7 +81,7 @@ lock: setup ## Resolve the dependencies anew: all locks; those of the product ar
 
 .PHONY: clean
 clean: ## Remove .venv and what the tools left; runs/ stays, it is evidence
-	rm -rf .venv .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build demo
+	rm -rf .venv .venv-bench .venv-versions .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is made when its step is complete, so a step that was interrupted is done again.

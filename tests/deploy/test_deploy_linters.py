@@ -1,4 +1,4 @@
-"""What lies in deploy/ and .ci/ passes its own languages' linters, as shipped in the lock."""
+"""What lies in deploy/ and .ci/, and each shell script, passes its own languages' linters, as shipped in the lock."""
 
 import shutil
 import subprocess
@@ -19,7 +19,8 @@ def _lint(*command: str | Path) -> None:
 
 
 def _shell_scripts() -> list[Path]:
-    found = [path for folder in (_DEPLOY, _TOP / ".ci") for path in folder.rglob("*") if path.is_file()]
+    folders = (_DEPLOY, _TOP / ".ci", _TOP / "tests", _TOP / "findings")
+    found = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     return sorted(
         path for path in found if path.read_bytes().startswith((b"#!/bin/sh", b"#!/usr/bin/env bash"))
     )
