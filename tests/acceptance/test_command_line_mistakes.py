@@ -138,7 +138,7 @@ def test_nobody_to_confirm(tmp_path: Path) -> None:
 
 def test_a_header_without_rows_is_a_run_of_nothing(tmp_path: Path) -> None:
     (tmp_path / "nothing.csv").write_text("user_id,identifier_id\n")
-    done = _call(tmp_path, "run", "nothing.csv", "--yes", "--json")
+    done = _call(tmp_path, "run", "nothing.csv", "--yes", "--json", "--min-rows", "0")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert (told["rows"], told["state"], told["calls"]) == (0, "finished", 0)
@@ -252,7 +252,7 @@ def test_closed_streams(tmp_path: Path, closed: str) -> None:
 def test_a_name_and_a_reason_that_are_not_utf8(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9.csv")
     (tmp_path / name).write_text(GOOD.splitlines()[0])
-    done = _call(tmp_path, "run", name, "--reason", name, "--yes", "--json")
+    done = _call(tmp_path, "run", name, "--reason", name, "--yes", "--json", "--min-rows", "0")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["reason"] == "caf\\udce9.csv"
     _refused(_call(tmp_path, "run", name, "--runs", os.fsdecode(b"l\xe4ufe"), "--yes"), "UTF-8")

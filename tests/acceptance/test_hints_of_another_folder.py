@@ -23,13 +23,13 @@ def planned(tmp_path: Path) -> str:
 
 def test_a_finished_run_names_retry(tmp_path: Path, planned: str) -> None:
     for _ in range(2):
-        done = call(tmp_path, "run", planned, "--runs", "my runs", "--yes")
+        done = call(tmp_path, "run", planned, "--runs", "my runs", "--yes", "--min-rows", "0")
         assert done.returncode == 1, done.stderr
     assert f"`bulk-unverify retry {planned} --runs 'my runs'`" in done.stderr
 
 
 def test_the_failed_file_is_fed_back_with_the_runs_operation(tmp_path: Path, planned: str) -> None:
-    shown = call(tmp_path, "run", planned, "--runs", "my runs", "--yes").stderr
+    shown = call(tmp_path, "run", planned, "--runs", "my runs", "--yes", "--min-rows", "0").stderr
     [line] = [line for line in shown.splitlines() if "failed.csv, then run that file:" in line]
     words = shlex.split(line.partition("that file: ")[2])
     assert words[0] == "bulk-unverify"
@@ -49,7 +49,7 @@ def test_a_run_that_another_process_works_on_names_status_and_how_to_go_on(
     tmp_path: Path, planned: str
 ) -> None:
     with RunFolder.open(tmp_path / "my runs", planned).lock():
-        done = call(tmp_path, "run", planned, "--runs", "my runs", "--yes")
+        done = call(tmp_path, "run", planned, "--runs", "my runs", "--yes", "--min-rows", "0")
     assert done.returncode == 2
     assert f"`bulk-unverify status {planned} --runs 'my runs'`" in done.stderr
     assert f"resume with: bulk-unverify run {planned} --runs 'my runs'\n" in done.stderr

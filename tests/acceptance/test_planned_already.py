@@ -226,7 +226,7 @@ def test_a_run_that_halted_takes_both_and_its_evidence_adds_up(tmp_path: Path) -
 def test_a_finished_run_takes_nothing_and_says_what_does(tmp_path: Path, flags: list[str]) -> None:
     (tmp_path / "good.csv").write_text("user_id,identifier_id\n")
     (tmp_path / "protected.txt").write_text("u1\n")
-    assert call(tmp_path, "run", "good.csv", "--yes").returncode == 0
+    assert call(tmp_path, "run", "good.csv", "--yes", "--min-rows", "0").returncode == 0
     [folder] = runs(tmp_path)
     refused(call(tmp_path, "plan", "good.csv", *flags), flags[0], f"retry {folder.run_id}", "--again")
     assert verify_manifest(folder.path) == []
@@ -310,7 +310,7 @@ def test_a_run_that_cannot_be_read_is_not_taken_for_none(tmp_path: Path, spoil: 
 def finish(folder: Path) -> str:
     """Carry out a run of nothing, and return its name."""
     (folder / "good.csv").write_text("user_id,identifier_id\n")
-    assert call(folder, "run", "good.csv", "--yes").returncode == 0
+    assert call(folder, "run", "good.csv", "--yes", "--min-rows", "0").returncode == 0
     return runs(folder)[-1].run_id
 
 

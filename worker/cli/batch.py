@@ -33,6 +33,7 @@ def plan(
     strict: flags.Strict = False,
     dry_run: flags.DryRun = False,
     steering: flags.Steering,
+    min_rows: flags.MinRows = 1,
     runs: flags.Runs = DEFAULT_RUNS,
     yes: flags.Yes = False,
     as_json: flags.Json = False,
@@ -66,10 +67,10 @@ def plan(
     amend(folder, settings, show.say)
     show.plan(folder, settings.rate, settings.deadline_s)
     calls = {"first_calls": show.first_calls(folder, chosen)} if dry_run else {}
-    command = _run_command(folder, tenant, steering, yes=yes)
+    command = _run_command(folder, tenant, steering, min_rows, yes=yes)
     if facts(folder).state is RunState.FINISHED:
         show.finished_before(folder)
-    else:
+    elif not show.too_few(folder, min_rows):
         show.say(f"Carry out  {command}")
     if as_json:
         show.say_json(show.plan_object(folder) | calls | {"run_command": command})
@@ -90,18 +91,20 @@ def run(
     dry_run: flags.DryRun = False,
     steering: flags.Steering,
     fleet: flags.Fleet,
+    min_rows: flags.MinRows = 1,
     runs: flags.Runs = DEFAULT_RUNS,
     yes: flags.Yes = False,
     as_json: flags.Json = False,
 ) -> None:
     """Plan if needed, confirm, call, and report; resumes a run that is not finished."""
     from worker.cli.carry_out import CarryOut, carry_out
-    from worker.compose.planning import PlanRequest, check_selection, find_run, plan_run, refuse_warned
+    from worker.compose.choosing import check_selection, find_run
+    from worker.compose.planning import PlanRequest, find_or_plan, refuse_warned
     from worker.connection import load_tenant
 
     chosen, settings, options = load_tenant(tenant), given.settings(steering), given.input_options(reading)
     via = given.via(fleet, steering)
-    folder = None if again or len(target) > 1 else find_run(runs, target[0])
+    folder, new = None if again or len(target) > 1 else find_run(runs, target[0]), False
     if folder is not None:
         check_selection(folder, operation, options)
         if strict:
@@ -120,7 +123,7 @@ def run(
             strict=strict,
             further=tuple(map(Path, target[1:])),
         )
-        folder = plan_run(request)
+        folder, new = find_or_plan(request)
     carry_out(
         CarryOut(
             folder,
@@ -132,6 +135,8 @@ def run(
             dry_run=dry_run,
             via=via,
             recall=fleet.recall,
+            new=new,
+            min_rows=min_rows,
         )
     )
 
@@ -175,8 +180,11 @@ def retry(
     )
 
 
-def _run_command(folder: RunFolder, tenant: str | None, steering: flags.Steering, *, yes: bool) -> str:
+def _run_command(
+    folder: RunFolder, tenant: str | None, steering: flags.Steering, min_rows: int, *, yes: bool
+) -> str:
     """Return the command that carries a plan out, as it is typed: with what was given and is not the default."""
     words = ["--tenant", tenant] if tenant is not None else []
     words += as_words(steering)
+    words += [] if min_rows == 1 else ["--min-rows", str(min_rows)]
     return typed_for(folder.path, "run", *words, *(["--yes"] if yes else []))

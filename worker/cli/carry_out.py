@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, NoReturn
 from worker.cli import given, show
 from worker.cli.progress import presenter
 from worker.compose.amending import amend
+from worker.compose.choosing import check_tenant
 from worker.compose.options import Steering
-from worker.compose.planning import check_tenant
 from worker.compose.reporting import last_report
 from worker.compose.session import SessionRequest, run_session
 from worker.connection import load_key
 from worker.errors import BulkUnverifyError, UsageError
 from worker.hints import typed, typed_for
-from worker.ledger import facts
+from worker.ledger import facts, withdraw
 from worker.model import Outcome, RunState
 from worker.reportable import COLLECTED
 
@@ -42,6 +42,8 @@ class CarryOut:
         dry_run: Show what would be called, send nothing.
         via: The queue whose workers call; None to call from here.
         recall: Whether rows that are with a queue's workers are called by others, too.
+        new: Whether the run was planned by this very command.
+        min_rows: Fewest rows to call for which it is carried out.
     """
 
     folder: RunFolder
@@ -53,6 +55,8 @@ class CarryOut:
     dry_run: bool
     via: Via | None = None
     recall: bool = False
+    new: bool = False
+    min_rows: int = 0
 
 
 def carry_out(order: CarryOut) -> None:
@@ -61,10 +65,45 @@ def carry_out(order: CarryOut) -> None:
     Raises:
         BulkUnverifyError: With a sentence and an exit code; what was done is on disk.
     """
+    try:
+        _carry_out(order)
+    except (BulkUnverifyError, KeyboardInterrupt) as error:
+        if _had_no_effect(order, error):
+            withdraw(order.folder)
+        raise
+
+
+class NotConfirmedError(UsageError):
+    """Nobody confirmed the plan, which was looked at."""
+
+
+def _had_no_effect(order: CarryOut, error: BaseException) -> bool:
+    """Return whether the run was planned for nothing: left as it is, the next plain `run` would take it.
+
+    Before its first session nothing was confirmed; after it, exit 2 says that nothing was sent. A plan that was
+    looked at is there to be confirmed, but for one beside another run (`--again`).
+    """
+    if not order.new or (not _is_beside_another(order) and _was_looked_at(error)):
+        return False
+    known = facts(order.folder)
+    refused = isinstance(error, BulkUnverifyError) and error.exit_code == UsageError.exit_code
+    return not known.sessions or (refused and not known.calls)
+
+
+def _was_looked_at(error: BaseException) -> bool:
+    return isinstance(error, NotConfirmedError | KeyboardInterrupt)
+
+
+def _is_beside_another(order: CarryOut) -> bool:
+    return order.new and order.folder.binding().unconfirmed
+
+
+def _carry_out(order: CarryOut) -> None:
     check_tenant(order.folder, order.tenant)
     if not order.retake:
         _refuse_collected(order.folder)
     if _is_done(order):
+        refuse_too_few(order.folder, 0 if order.retake else order.min_rows)
         _conclude(order, last_report(order.folder, accept=order.steering.accept))
     amend(order.folder, order.steering, show.say)
     rate = order.steering.rate if order.via is None else None
@@ -72,10 +111,12 @@ def carry_out(order: CarryOut) -> None:
     if order.via is not None:
         show.say(f"Called by  the workers of {order.via.address}, at their rate")
     if order.dry_run:
+        show.too_few(order.folder, order.min_rows)
         calls = show.first_calls(order.folder, order.tenant)
         if order.as_json:
             show.say_json(show.plan_object(order.folder) | {"first_calls": calls})
         raise SystemExit(0)
+    refuse_too_few(order.folder, 0 if order.retake else order.min_rows)
     key = load_key() if order.via is None else None
     _confirm(order)
     request = SessionRequest(
@@ -92,10 +133,21 @@ def carry_out(order: CarryOut) -> None:
     try:
         with contextlib.nullcontext() if order.via is None else given.naming(order.via.address):
             summary = asyncio.run(run_session(request))
-    except BulkUnverifyError:
-        show.resume_hint(order.folder, order.retake, by_workers=order.via is not None)
+    except BulkUnverifyError as error:
+        if not _had_no_effect(order, error):
+            show.resume_hint(order.folder, order.retake, by_workers=order.via is not None)
         raise
     _conclude(order, summary)
+
+
+def refuse_too_few(folder: RunFolder, least: int) -> None:
+    """Refuse a run that would do less than was expected of it, and end as a success.
+
+    Raises:
+        UsageError: It has fewer than `least` rows to call, those that were called before included.
+    """
+    if reason := show.why_too_few(folder, least):
+        raise UsageError(f"{reason} Nothing was sent.")
 
 
 def _refuse_collected(folder: RunFolder) -> None:
@@ -134,9 +186,11 @@ def _confirm(order: CarryOut) -> None:
     if order.yes:
         return
     if not sys.stdin.isatty():
-        raise UsageError(
+        raise NotConfirmedError(
             "This is not a terminal, so nobody can confirm. Add --yes once the plan above is what you want."
         )
     show.say(f"Type the tenant's name ({order.tenant.name}) to go ahead, anything else to leave:")
     if sys.stdin.readline().strip() != order.tenant.name:
-        raise UsageError("Not confirmed: nothing was sent. The plan is kept; run the same command again.")
+        again = typed_for(order.folder.path, "run")
+        kept = "this plan is not kept" if _is_beside_another(order) else f"the plan is kept: `{again}`"
+        raise NotConfirmedError(f"Not confirmed: nothing was sent, and {kept}.")

@@ -103,6 +103,12 @@ Recall = Annotated[
         help="Have rows called by others that are with a queue's workers; what these did may be done twice.",
     ),
 ]
+MinRows = Annotated[
+    int,
+    typer.Option(
+        "--min-rows", min=0, help="Refuse a run that has fewer rows to call; 0 makes an empty one a success."
+    ),
+]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Take no input that is warned of: exit 2, nothing planned or sent.")
 ]

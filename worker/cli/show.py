@@ -80,6 +80,28 @@ def plan(
         say(f"Rate       {rate}; {_expected(calls, rate, deadline_s)}")
 
 
+def why_too_few(folder: RunFolder, least: int) -> str:
+    """Return why a run has fewer than `least` rows to call, those that were called before included, or nothing."""
+    known, outcomes = facts(folder), foreseen(folder)
+    left_out = {each: outcomes[each] for each in (Outcome.INVALID, Outcome.DUPLICATE, Outcome.EXCLUDED)}
+    to_call = known.rows - sum(left_out.values())
+    if to_call >= least:
+        return ""
+    of = ", ".join(f"{count:,} {outcome}" for outcome, count in left_out.items() if count)
+    return (
+        f"{known.input_name} has {known.rows:,} rows{f' ({of})' if of else ''}, so that {to_call:,} are to be called:"
+        f" fewer than --min-rows {least}. Is it the right file, and is it whole? If so, give --min-rows {to_call}."
+    )
+
+
+def too_few(folder: RunFolder, least: int) -> bool:
+    """Warn of a plan that `run` refuses, as it has fewer than `least` rows to call; return whether it does."""
+    reason = why_too_few(folder, least)
+    if reason:
+        say(f"Warning    `run` refuses this: {reason}")
+    return bool(reason)
+
+
 def warned(warnings: Iterable[Warned]) -> None:
     """Show what looked wrong in the input, though it is planned."""
     for each in warnings:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from worker.compose.options import Steering
-from worker.compose.planning import storable
+from worker.compose.planning import refuse_as_protected, storable
 from worker.compose.reporting import report
 from worker.errors import InputError, UsageError
 from worker.hints import typed_for
@@ -21,13 +21,14 @@ def amend(folder: RunFolder, steering: Steering, say: Callable[[str], None]) -> 
     While another process works on the run, that one reads the lists again, and nobody else may add to it.
 
     Raises:
-        InputError: A protected list cannot be read.
+        InputError: A protected list cannot be read, or is the run's input.
         RunBusyError: Another process works on the run.
         LedgerError: The ledger cannot be read or written.
         ReportError: The reports, which show what was added, could not be written.
     """
     if folder.owned and steering.exclude is None and not steering.reason:
         return
+    refuse_as_protected(steering.exclude, folder.binding())
     lists, ids = _read_again(folder, steering.exclude, say)
     if not lists and not steering.reason:
         return

@@ -13,10 +13,11 @@ import structlog
 
 from worker import logs
 from worker.compose.assembly import fit_to_files
+from worker.compose.choosing import check_tenant
 from worker.compose.engine import Engine, Via, calling_by_workers, calling_here
 from worker.compose.monitor import Monitor
 from worker.compose.options import Steering
-from worker.compose.planning import check_tenant, operator
+from worker.compose.planning import operator
 from worker.compose.reporting import report
 from worker.compose.stopping import Stop, StopRequest, heed_signals
 from worker.compose.watch import Bounds, ProtectedLists, Watch

@@ -18,7 +18,7 @@ from worker.ledger.inbox import take as take_commands
 from worker.ledger.ledger import RunLedger
 from worker.ledger.locks import FileLock, tenant_lock
 from worker.ledger.pending import foreseen, pending_rows
-from worker.ledger.planning import PlanDraft, remove_stale_drafts
+from worker.ledger.planning import PlanDraft, remove_stale_drafts, withdraw
 from worker.ledger.schema import PUBLISHED_TO
 
 __all__ = [
@@ -49,4 +49,5 @@ __all__ = [
     "tenant_lock",
     "try_collected",
     "verify",
+    "withdraw",
 ]

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -38,6 +38,8 @@ class Binding:
         tenant: The tenant's name.
         operation: The operation's name.
         selection: Column mapping, dialect and row limit, by name.
+        number: Grows from plan to plan in a folder of runs, whatever the clock says; the same.
+        unconfirmed: Whether a new run was asked for at once, which nobody has confirmed so far; the same.
     """
 
     input_name: str = dataclasses.field(compare=False)
@@ -46,6 +48,8 @@ class Binding:
     operation: str
     selection: Mapping[str, str]
     input_path: str = dataclasses.field(default="", compare=False)
+    number: int = dataclasses.field(default=0, compare=False)
+    unconfirmed: bool = dataclasses.field(default=False, compare=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -133,21 +137,39 @@ class RunFolder:
         return [folder for folder in folders if folder.exists]
 
     @classmethod
-    def bound(cls, runs_dir: Path) -> Iterator[tuple[Self, Binding]]:
-        """Yield the runs in `runs_dir` with what selected their rows, newest first.
+    def bound(cls, runs_dir: Path, known: dict[Path, Binding] | None = None) -> list[tuple[Self, Binding]]:
+        """Return the runs in `runs_dir` with what selected their rows, newest first.
+
+        Args:
+            runs_dir: The folder of runs.
+            known: What was read of them before, by their paths; what is read now is added.
 
         Raises:
             UsageError: A run cannot be read: nobody knows what its rows are, and it must not count as none.
         """
-        for folder in reversed(cls.all(runs_dir)):
+        known = {} if known is None else known
+        if unread := cls.learn(runs_dir, known):
+            folder, error = unread[-1]
+            raise UsageError(
+                f"Run {folder.run_id} cannot be read, and if it is of this input its rows would be called a"
+                f" second time. Mend it or move it out of {runs_dir}, or give --again. ({error})"
+            ) from error
+        found = [
+            (folder, known[folder.path]) for folder in reversed(cls.all(runs_dir)) if folder.path in known
+        ]
+        return sorted(found, key=lambda each: each[1].number, reverse=True)
+
+    @classmethod
+    def learn(cls, runs_dir: Path, known: dict[Path, Binding]) -> list[tuple[Self, BulkUnverifyError]]:
+        """Add to `known` what selected the rows of runs that are not in it; returns those that cannot be read."""
+        unread = []
+        for folder in cls.all(runs_dir):
             try:
-                binding = folder.binding()
+                if folder.path not in known:
+                    known[folder.path] = folder.binding()
             except BulkUnverifyError as error:
-                raise UsageError(
-                    f"Run {folder.run_id} cannot be read, and if it is of this input its rows would be called a"
-                    f" second time. Mend it or move it out of {runs_dir}, or give --again. ({error})"
-                ) from error
-            yield folder, binding
+                unread.append((folder, error))
+        return unread
 
     def lock(self) -> FileLock:
         """Return the lock of the run's one owner."""
@@ -184,6 +206,8 @@ class RunFolder:
                 operation=meta["operation"],
                 selection=json.loads(meta["selection"]),
                 input_path=meta.get("input_path", ""),
+                number=int(meta.get("number", "0")),  # older versions had none, and only the names tell
+                unconfirmed="unconfirmed" in meta,
             )
         except (KeyError, ValueError) as error:
             raise broken(self.ledger, error) from error

@@ -65,6 +65,8 @@ class PlanDraft:
             "operator": operator,
             "reason": reason,
             "planned_at": repr(planned_at),
+            "number": str(binding.number),
+            **({"unconfirmed": "yes"} if binding.unconfirmed else {}),
         }
         self._rows = 0
         self._users = 0
@@ -217,6 +219,22 @@ class PlanDraft:
             "first_invalid": json.dumps(self._first_invalid),
         }
         self._connection.executemany("INSERT INTO meta (name, value) VALUES (?, ?)", self._meta.items())
+
+
+def withdraw(folder: RunFolder) -> None:
+    """Remove a run of which nothing was sent, as if it had never been planned; not while a process works on it.
+
+    Raises:
+        RunBusyError: One does.
+        UsageError: The folder of runs may not be changed.
+    """
+    aside = folder.path.with_name(f"{_DRAFT}{folder.run_id}-{secrets.token_hex(4)}")
+    with alone_in(folder.path.parent), folder.lock():
+        try:
+            folder.path.rename(aside)  # a plan is there as a whole or not at all
+        except OSError as error:
+            raise UsageError(f"Cannot remove the plan {folder.path}: {error.strerror}.") from error
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def remove_stale_drafts(runs_dir: Path) -> None:
