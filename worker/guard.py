@@ -86,8 +86,8 @@ class Halt:
         return dataclasses.replace(
             self,
             unless_answering=False,
-            advice=f"Asked for its users (`GET users?size=1`), the tenant did not answer 200 but {answer}: domain or"
-            " key are wrong. Check them with `bulk-unverify doctor`",
+            advice=f"Asked for its users (`GET users?size=1`), the tenant did not answer 200 but {answer}. Check"
+            " domain and key with `bulk-unverify doctor`; once that is content, go on",
         )
 
 
@@ -181,7 +181,7 @@ class Guard:
             self._succeeded += 1
             self._suspicion = None
             return None
-        if self._halt is not None:
+        if self._stands:
             return self._add_answer(row, verdict) if first else None
         if verdict.decision is Decision.HALT:
             return self._stop(Halt(HaltKind.ANSWER, _explain(verdict)))
@@ -189,7 +189,7 @@ class Guard:
             self._answered = True
         elif not self._answered and verdict.error_code in _MISCONFIGURED:
             return self._stop(Halt(HaltKind.CONFIGURATION, verdict.error_message))
-        return self._judge_streak(row, verdict) if first and counts(verdict) else None
+        return self._judge_streak(row, verdict) if first and not self._halt and counts(verdict) else None
 
     def see_finished(self, row: int, verdict: Verdict, *, others_pending: bool) -> Halt | None:
         """Judge the verdict that finished a row; one that was barred from being called shows nothing.
@@ -206,7 +206,7 @@ class Guard:
         if outcome is Outcome.EXCLUDED:
             return None
         failed = outcome in self._counted
-        if self._halt is not None:
+        if self._stands:
             return self._add_finished(row, verdict) if failed else None
         self._finished += 1
         if failed:
@@ -222,7 +222,14 @@ class Guard:
     def believe(self) -> None:
         """Take back a halt that stood only `unless_answering`: the tenant answered, so its 404 are the rows' own."""
         self._asks = False
-        self._halt = self._suspicion = None
+        self._suspicion = None
+        if not self._stands:
+            self._halt = None
+
+    @property
+    def _stands(self) -> bool:
+        """Whether it has halted the run, and does not wait for the tenant's answer to say so."""
+        return self._halt is not None and not self._halt.unless_answering
 
     def _judge_streak(self, row: int, verdict: Verdict) -> Halt | None:
         suspicion = self._suspect(verdict)

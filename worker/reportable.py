@@ -75,6 +75,21 @@ class SessionFacts:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class OutageFacts:
+    """A time in which the tenant was taken to be out.
+
+    Attributes:
+        since: Epoch seconds of its start.
+        until: Epoch seconds of its end, or None: it lasts, or the session ended in it.
+        met: What attempts met when it was noticed, with counts.
+    """
+
+    since: float
+    until: float | None
+    met: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class RunFacts:
     """What is known of a run as a whole.
 
@@ -98,6 +113,7 @@ class RunFacts:
         sessions: All sessions, oldest first.
         selection: How the input was read, as text by name: what was said of its columns, for example.
         warnings: What looked wrong while it was read.
+        outage: The last one, or None.
     """
 
     run_id: str
@@ -119,6 +135,7 @@ class RunFacts:
     sessions: tuple[SessionFacts, ...]
     selection: Mapping[str, str]
     warnings: tuple[Warned, ...] = ()
+    outage: OutageFacts | None = None
 
     @property
     def called_via(self) -> str:

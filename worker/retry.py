@@ -67,7 +67,8 @@ def charged(effort: Effort) -> Effort:
 def final_verdict(effort: Effort) -> Verdict:
     """Return what became of a row whose limits are spent: `unconfirmed` if an attempt may have been carried out."""
     outcome = Outcome.UNCONFIRMED if effort.doubtful else Outcome.EXHAUSTED
-    return Verdict(Decision.FINAL, outcome, effort.status, effort.error_code, effort.error_message)
+    # not `FINAL`: no answer settled it, so it is no evidence of a wrong run
+    return Verdict(Decision.RETRY, outcome, effort.status, effort.error_code, effort.error_message)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

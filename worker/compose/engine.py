@@ -80,6 +80,10 @@ class Engine(Protocol):
         """For how many seconds that count nobody has answered, and who that is, as a sentence with `{time}`."""
 
     @property
+    def outage(self) -> str:
+        """What attempts met of a tenant that is taken to be out, with counts; empty while it is not."""
+
+    @property
     def cool_down_s(self) -> float:
         """Seconds that the tenant still wants to be left alone."""
 
@@ -110,7 +114,15 @@ class LocalEngine:
     def silence(self) -> tuple[float, str]:
         """For how long no row got a final answer."""
         met = f": {self._pacer.trouble}" if self._pacer.trouble else ""
-        return self._pacer.silent_s, f"the tenant gave no row a final answer for {{time}}{_braced(met)}"
+        return self._pacer.silent_s, (
+            f"the tenant gave no row a final answer for {{time}}{_braced(met)}. Go on once it does; --outage-patience"
+            " says how long a run waits"
+        )
+
+    @property
+    def outage(self) -> str:
+        """What attempts met while the tenant is taken to be out."""
+        return self._pacer.trouble if self._pacer.in_outage else ""
 
     @property
     def cool_down_s(self) -> float:
@@ -123,6 +135,7 @@ class FleetEngine:
 
     keeps_rate = False
     cool_down_s = 0.0
+    outage = ""
 
     def __init__(self, dispatcher: Dispatcher, address: QueueAddress) -> None:
         self._dispatcher = dispatcher
@@ -142,7 +155,10 @@ class FleetEngine:
     @property
     def silence(self) -> tuple[float, str]:
         """For how long the queue is lost, or no worker answers."""
-        return self._dispatcher.trouble_s, "no outcome came from the queue's workers for {time}"
+        return self._dispatcher.trouble_s, (
+            "no outcome came from the queue's workers for {time}. Look at the workers, then go on; --outage-patience"
+            " says how long a run waits"
+        )
 
     @property
     def left_behind(self) -> str:

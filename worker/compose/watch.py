@@ -105,6 +105,7 @@ class Watch:
         self._log = log
         self._clock = clock
         self._began = clock()
+        self._is_out = False
         self._looking: asyncio.Task[Taken] | None = None
         self._unread: frozenset[str] = frozenset()
 
@@ -124,11 +125,27 @@ class Watch:
         deadline_s, patience_s = self._bounds.deadline_s, self._bounds.outage_patience_s
         silent_s, who = self._engine.silence
         if deadline_s is not None and now - self._began >= deadline_s:
-            self._halt(f"the deadline of {format_duration(deadline_s)} was reached")
+            self._halt(
+                f"the deadline of {format_duration(deadline_s)} was reached. Go on with a later --deadline, or"
+                " without one"
+            )
         elif silent_s >= patience_s:
             self._halt(who.format(time=format_duration(patience_s)))
+        await self._note_outage(silent_s)
         if self._protected.changed():
             await self._protect()
+
+    async def _note_outage(self, silent_s: float) -> None:
+        """Record when the tenant is taken to be out, with what attempts met, and when it is back."""
+        met = self._engine.outage
+        if bool(met) is self._is_out:
+            return
+        self._is_out = bool(met)
+        if met:
+            self._log.warning("outage_began", met=met)
+        else:
+            self._log.info("outage_ended")
+        await self._ledger.note_outage(met, silent_s)
 
     async def _look_into_inbox(self) -> None:
         """Take what lies there, or go on looking the next time: a disk of the network may not answer."""

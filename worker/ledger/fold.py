@@ -12,9 +12,9 @@ import msgspec
 
 from worker.errors import LedgerError
 from worker.ledger.folder import RunFolder, warnings_of
-from worker.ledger.schema import RESENT, broken, connect
+from worker.ledger.schema import OUTAGE, RESENT, broken, connect
 from worker.model import Outcome, RunState
-from worker.reportable import COLLECTED, ReportRow, RunFacts, SessionFacts
+from worker.reportable import COLLECTED, OutageFacts, ReportRow, RunFacts, SessionFacts
 
 _ROWS: Final = (
     "SELECT rows.row, rows.cells, rows.user_id, rows.identifier_id, rows.planned, rows.error_code,"
@@ -164,6 +164,7 @@ def _facts(connection: sqlite3.Connection, owned: Callable[[], bool]) -> RunFact
         sessions=sessions,
         selection=json.loads(meta["selection"]),
         warnings=warnings_of(meta),
+        outage=OutageFacts(**json.loads(meta[OUTAGE])) if OUTAGE in meta else None,
     )
 
 

@@ -177,6 +177,18 @@ class RunLedger:
         now = self._wall()
         await self._writer.perform(lambda connection: steps.note_command(connection, now, command))
 
+    async def note_outage(self, met: str, silent_s: float) -> None:
+        """Record that the tenant has been out for so long, and what attempts met; nothing met says that it is back.
+
+        Raises:
+            LedgerError: The ledger is broken.
+        """
+        now = self._wall()
+        if met:
+            await self._writer.perform(lambda connection: steps.begin_outage(connection, now - silent_s, met))
+        else:
+            await self._writer.perform(lambda connection: steps.end_outage(connection, now))
+
     def take_back(
         self,
         outcomes: frozenset[Outcome],

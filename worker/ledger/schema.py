@@ -74,6 +74,8 @@ _SINCE: Final = {
 """What brings a ledger up from each older version to the next."""
 PUBLISHED_TO: Final = "published_to"
 """Under this name `meta` holds the queue that rows were published to last, without its login."""
+OUTAGE: Final = "outage"
+"""Under this name `meta` holds the last outage: since and until when (null while it lasts), and what was met."""
 COOL_DOWN_UNTIL: Final = "cool_down_until"
 """Under this name `meta` holds until when the tenant wanted to be left alone, epoch seconds."""
 RESENT: Final = 2

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from worker.ledger.inserts import insert
-from worker.ledger.schema import COOL_DOWN_UNTIL, PUBLISHED_TO, RESENT
+from worker.ledger.schema import COOL_DOWN_UNTIL, OUTAGE, PUBLISHED_TO, RESENT
 from worker.model import BARRED, Effort, Outcome, Owed, Result, Row, RunState, Unfinished
 
 _PENDING: Final = (
@@ -141,6 +141,7 @@ def begin_session(
         (now, str(RunState.RUNNING), operator, json.dumps(dict(settings))),
     )
     assert cursor.lastrowid is not None
+    end_outage(connection, now)
     connection.execute(_WAKE, (now + _FIRST_OTHERS_S, now + _LONGEST_WAIT_S))
     if retake:
         take_back(connection, retake, session=None, http_status=None, now=now, why="retry")
@@ -173,6 +174,21 @@ def protect(connection: sqlite3.Connection, ids: Iterable[str]) -> None:
 def note_command(connection: sqlite3.Connection, applied_at: float, command: str) -> None:
     """Record a command that was applied."""
     connection.execute("INSERT INTO commands (applied_at, command) VALUES (?, ?)", (applied_at, command))
+
+
+def begin_outage(connection: sqlite3.Connection, since: float, met: str) -> None:
+    """Record that the tenant is taken to be out, and what attempts met."""
+    told = json.dumps({"since": since, "until": None, "met": met})
+    connection.execute("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", (OUTAGE, told))
+
+
+def end_outage(connection: sqlite3.Connection, until: float) -> None:
+    """Record that the last outage is over, if one is open."""
+    connection.execute(
+        "UPDATE meta SET value = json_set(value, '$.until', ?) WHERE name = ?"
+        " AND json_extract(value, '$.until') IS NULL",
+        (until, OUTAGE),
+    )
 
 
 def next_pending(

@@ -207,7 +207,8 @@ class Governor:
         if self._paused:
             return "paused by the operator"
         if self.outage.since is not None:
-            return f"outage for {now - self.outage.since:.0f} s, asking again from time to time"
+            met = f": {self.outage.causes}" if self.outage.causes else ""
+            return f"outage for {now - self.outage.since:.0f} s{met}; asking again from time to time"
         if self._resume_at > now:
             return f"cooling down for {self._resume_at - now:.1f} s"
         if self._ramp is not None:

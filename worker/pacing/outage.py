@@ -47,7 +47,7 @@ class Outage:
     @property
     def causes(self) -> str:
         """What attempts met since the last final answer, the commonest first; empty if nothing."""
-        return ", ".join(f"{count} x {cause}" for cause, count in self._causes.most_common(3))
+        return ", ".join(f"{count:,} × {cause}" for cause, count in self._causes.most_common(3))
 
     def hear(self, now: float) -> bool:
         """Count a row's final answer; returns whether that closed an outage."""

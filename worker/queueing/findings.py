@@ -39,6 +39,7 @@ class FoundRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         of_message: Whether `batch` is the broker's name for the message, which belongs to no batch.
         batch_rows: Rows of the whole batch, if its messages say so.
         maybe_sent: Whether an earlier delivery may have sent one already.
+        unsettled: Whether no answer settled it: its attempts or its time were spent.
     """
 
     batch: _Text
@@ -61,6 +62,7 @@ class FoundRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     error_message: _Text = ""
     verified_contacts_left: _Count | None = None
     lockout_risk: bool | None = None
+    unsettled: bool = False
 
 
 class DeadLetter(msgspec.Struct, frozen=True, gc=False):
@@ -159,6 +161,7 @@ def encode_finding(result: Result, batch: str, index: int, heading: Heading, fin
             verdict.error_message,
             verdict.verified_contacts_left,
             verdict.lockout_risk,
+            verdict.decision is not Decision.FINAL,
         )
     )
 
@@ -166,7 +169,7 @@ def encode_finding(result: Result, batch: str, index: int, heading: Heading, fin
 def result_of(found: FoundRow, row: Row) -> Result:
     """Return an outcome that travelled as that of `row`, of which the receiver may know more than the finder did."""
     verdict = Verdict(
-        Decision.FINAL,
+        Decision.RETRY if found.unsettled else Decision.FINAL,
         found.outcome,
         found.status,
         found.error_code,

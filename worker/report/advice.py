@@ -8,6 +8,7 @@ from pathlib import Path
 from worker.hints import BY_WORKERS, DEFAULT_OPERATION, typed, typed_for
 from worker.model import RETRYABLE, Outcome, RunState
 from worker.report.summary import every_outcome, reconciliation
+from worker.report.times import stamper, whole_ms
 from worker.reportable import COLLECTED, RunFacts
 from worker.units import format_duration
 
@@ -52,6 +53,7 @@ def lines(facts: RunFacts, run_dir: Path) -> list[str]:
         f"Run {facts.run_id}: {facts.state}",
         f"{facts.operation} on {facts.tenant}" + (f", because: {facts.reason}" if facts.reason else ""),
         *([f"{_stopped(facts.state)}: {facts.halt_reason}"] if facts.halt_reason else []),
+        *_outage(facts),
         *(
             f"  {outcome:<12} {count:>12,}"
             for outcome, count in every_outcome(facts.outcomes).items()
@@ -70,6 +72,14 @@ def _resume(facts: RunFacts, run_dir: Path, pending: int) -> Step:
     cause = "Remove the cause, then resume" if facts.state is RunState.HALTED else "Resume"
     words = BY_WORKERS if facts.called_via else ()
     return Step(f"{cause} the {pending:,} pending rows:", typed_for(run_dir, "run", *words))
+
+
+def _outage(facts: RunFacts) -> list[str]:
+    outage = facts.outage
+    if outage is None or outage.until is not None or facts.state is not RunState.RUNNING:
+        return []
+    since = stamper()(whole_ms(outage.since))
+    return [f"Outage since {since}: {outage.met}. The tenant is asked again from time to time"]
 
 
 def _stopped(state: RunState) -> str:

@@ -10,7 +10,7 @@ import pydantic
 
 from worker.causes import Cause
 from worker.model import Outcome, RunState
-from worker.reportable import RunFacts
+from worker.reportable import OutageFacts, RunFacts
 
 EXIT_GOOD: Final = 0
 EXIT_ROWS_FAILED: Final = 1
@@ -45,6 +45,8 @@ class Summary(pydantic.BaseModel):
         sessions: How many there were.
         report: Path of `report.csv`.
         halt_reason: Why the last session halted, or null.
+        outage: The last outage: `since` and `until` when (epoch seconds; null if it lasts, or the session ended in
+            it), and what attempts `met`; or null.
         causes: Why called rows did not succeed, those included that are pending again: the commonest, at most ten,
             each with its rows, status, code, commonest message and the rows that had that.
         exit_code: The command's.
@@ -72,6 +74,7 @@ class Summary(pydantic.BaseModel):
     sessions: int = pydantic.Field(ge=0)
     report: str
     halt_reason: str | None
+    outage: OutageFacts | None
     causes: tuple[Cause, ...]
     exit_code: int
 
@@ -107,6 +110,7 @@ def summary(
         sessions=len(facts.sessions),
         report=str(report),
         halt_reason=facts.halt_reason or None,
+        outage=facts.outage,
         causes=causes,
         exit_code=exit_code,
     ).model_dump(mode="json")

@@ -18,10 +18,11 @@ from unit.ledger.ledger_staging import look, plan, session
 from worker.compose.engine import LocalEngine
 from worker.compose.stopping import Stop, StopRequest
 from worker.compose.watch import Bounds, ProtectedLists, Watch
-from worker.ledger import Command, RunFolder, RunLedger, post_command
+from worker.ledger import Command, RunFolder, RunLedger, facts, post_command
 from worker.model import Answer, Attempt, Decision, Outcome, RunState, Verdict
 from worker.pacing import AsyncPacer, RatePlan, parse_rate
 from worker.pipeline import Pipeline
+from worker.report.advice import lines
 
 Name = Literal["pause", "continue", "cancel", "rate"]
 
@@ -154,7 +155,10 @@ async def test_a_rate_that_is_none_neither_ends_the_session_nor_counts_as_applie
 async def test_the_deadline_halts(tmp_path: Path) -> None:
     async with watched(tmp_path, bounds=Bounds(deadline_s=90.0, outage_patience_s=900.0)) as here:
         assert await here.look(after_s=89.9) is None
-        assert await here.look(after_s=0.1) == Stop(RunState.HALTED, "the deadline of 1m30s was reached")
+        assert await here.look(after_s=0.1) == Stop(
+            RunState.HALTED,
+            "the deadline of 1m30s was reached. Go on with a later --deadline, or without one",
+        )
         await here.look(after_s=100.0)
         assert here.stopped == 1
 
@@ -166,8 +170,34 @@ async def test_an_outage_halts_once_the_patience_is_spent(tmp_path: Path) -> Non
         assert here.pacer.in_outage
         assert await here.look(after_s=59.9) is None
         assert await here.look(after_s=0.1) == Stop(
-            RunState.HALTED, "the tenant gave no row a final answer for 1m00s: 20 x 503 busy: no time"
+            RunState.HALTED,
+            "the tenant gave no row a final answer for 1m00s: 20 × 503 busy: no time. Go on once it does;"
+            " --outage-patience says how long a run waits",
         )
+
+
+async def test_an_outage_is_recorded_with_what_was_met_when_it_opens_and_when_it_is_over(
+    tmp_path: Path,
+) -> None:
+    async with watched(tmp_path) as here:
+        await here.look(after_s=500.0)
+        await here.answers(503)
+        await here.look()
+        with here.folder.lock():
+            known = facts(here.folder)
+        assert known.outage is not None
+        assert (known.outage.met, known.outage.until) == ("20 × 503 busy: no time", None)
+        assert any(
+            "Outage since 20" in line and "20 × 503" in line for line in lines(known, here.folder.path)
+        )
+        assert "20 × 503 busy: no time" in here.pacer.status().text
+        await here.answers(200, 1)
+        await here.look()
+        known = facts(here.folder)
+        assert known.outage is not None
+        assert known.outage.until is not None
+        assert not any("Outage since" in line for line in lines(known, here.folder.path))
+        assert [entry["event"] for entry in here.logged()] == ["outage_began", "outage_ended"]
 
 
 async def test_an_operators_pause_takes_nothing_from_the_patience(tmp_path: Path) -> None:
@@ -194,7 +224,10 @@ async def test_an_outage_that_ends_in_time_does_not(tmp_path: Path) -> None:
 async def test_a_deadline_in_an_outage_is_told_as_the_deadline(tmp_path: Path) -> None:
     async with watched(tmp_path, bounds=Bounds(deadline_s=60.0, outage_patience_s=60.0)) as here:
         await here.answers(503)
-        assert await here.look(after_s=61.0) == Stop(RunState.HALTED, "the deadline of 1m00s was reached")
+        assert await here.look(after_s=61.0) == Stop(
+            RunState.HALTED,
+            "the deadline of 1m00s was reached. Go on with a later --deadline, or without one",
+        )
 
 
 async def test_whoever_joins_the_protected_list_is_not_claimed_any_more(tmp_path: Path) -> None:

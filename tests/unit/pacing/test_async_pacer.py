@@ -167,7 +167,7 @@ async def _in_outage(clock: Clock) -> AsyncPacer:
     assert pacer.in_outage
     assert pacer.was_out(0)
     assert (pacer.answered, pacer.troubled) == (0, 20)
-    assert pacer.trouble == "20 x 503 http_503: busy"
+    assert pacer.trouble == "20 × 503 http_503: busy"
     return pacer
 
 

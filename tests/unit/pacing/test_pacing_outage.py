@@ -119,7 +119,7 @@ def test_causes_are_told_with_their_counts_the_commonest_first() -> None:
     outage = Outage(0.0)
     for row, cause in enumerate(["connect", "503 busy", "503 busy"]):
         outage.see_trouble(0.1, row, cause, pending=9)
-    assert outage.causes == "2 x 503 busy, 1 x connect"
+    assert outage.causes == "2 × 503 busy, 1 × connect"
 
 
 def test_causes_that_are_all_different_are_not_kept_without_end() -> None:

@@ -148,9 +148,20 @@ def test_404_that_are_accepted_halt_only_if_the_tenant_does_not_answer() -> None
     assert not stands.unless_answering
     assert "GET users?size=1" in stands.reason
     assert "did not answer 200 but 404 http_404" in stands.reason
+    assert watch.rows(*[UNKNOWN] * 5, REFUSED) == [None] * 6, "it is asked once"
     watch.watch.believe()
     assert watch.rows(*[UNKNOWN] * 1000) == [None] * 1000
     only_the_last(watch.answers(*[FORBIDDEN] * STREAK))
+
+
+def test_while_the_tenant_is_asked_a_key_that_is_refused_halts() -> None:
+    watch = Feed(guard(1.0, Outcome.NOT_FOUND))
+    watch.answers(*[UNKNOWN] * STREAK)
+    [halt] = watch.answers(Verdict(Decision.HALT, Outcome.PENDING, 401))
+    assert halt is not None
+    assert halt.kind is HaltKind.ANSWER
+    watch.watch.believe()
+    assert watch.answers(*[FORBIDDEN] * STREAK) == [None] * STREAK, "it halted, and for that reason"
 
 
 def test_where_nobody_can_ask_404_that_are_accepted_are_believed() -> None:

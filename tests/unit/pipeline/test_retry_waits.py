@@ -142,7 +142,7 @@ def test_a_stale_connection_is_free_once() -> None:
 def test_one_attempt_that_may_have_been_carried_out_is_remembered() -> None:
     effort = _back_off().after(None, _failure(TIMED_OUT, reply=NoAnswer(Trouble.TIMEOUT, "", sent=True)))
     effort = _back_off().after(effort, _failure())
-    assert final_verdict(effort) == Verdict(Decision.FINAL, Outcome.UNCONFIRMED, 503, "http_503", "busy")
+    assert final_verdict(effort) == Verdict(Decision.RETRY, Outcome.UNCONFIRMED, 503, "http_503", "busy")
     assert final_verdict(_failed(1)).outcome is Outcome.EXHAUSTED
 
 

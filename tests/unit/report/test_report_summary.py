@@ -31,7 +31,7 @@ def test_summary_has_the_contracts_keys() -> None:
     keys = {
         "run_id", "run_dir", "state", "rows", "outcomes", "calls", "retries", "rate_per_s",
         "elapsed_s", "report",
-        "halt_reason", "causes", "exit_code",
+        "halt_reason", "outage", "causes", "exit_code",
     }  # fmt: skip
     assert keys <= set(told)
     assert set(told["outcomes"]) == {outcome.value for outcome in Outcome}
