@@ -9,6 +9,11 @@ from typing import Final
 SENTENCES: Final[Mapping[str, str]] = {
     "edge_white_space": "an id begins or ends with white space or an invisible character, and is sent as it is",
     "empty_part": "it holds nothing",
+    "placeholder": "an id is a word that programs write where there is no value (NULL, NA, nan, #N/A)",
+    "rounded_number": "an id looks like a number that a program rounded or reformatted (1.2E+19, 60012345.0)",
+    "swapped_ids": "the two ids look as if each stood in the other's column",
+    "crowded_identifier": "very many users have the same identifier",
+    "cut_off_id": "the last line has no line end and a shorter id than others: the file may have been cut",
 }
 """The closed set of codes, each with what is said of its rows after their number."""
 

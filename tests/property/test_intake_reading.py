@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from worker.errors import InputError
 from worker.intake import InputOptions, open_table
 from worker.intake.delimited import Record, RecordParser
+from worker.intake.dialects import Dialect
 from worker.intake.escaped import unescape
 from worker.intake.text import Block
 from worker.model import InputRow
@@ -108,7 +109,7 @@ def cut(text: str, lines_a_block: int) -> list[Record]:
         Block(lines[start : start + lines_a_block], suspect=False)
         for start in range(0, len(lines), lines_a_block)
     )
-    return list(RecordParser(",", width=3).records(blocks))
+    return list(RecordParser(Dialect(","), width=3).records(blocks))
 
 
 @QUICK

@@ -19,6 +19,13 @@ NoHeader = Annotated[bool, typer.Option("--no-header", help="The file's first li
 Delimiter = Annotated[
     str | None, typer.Option("--delimiter", help="`,` `;` or `tab`; found by itself otherwise.")
 ]
+Quoting = Annotated[
+    str | None,
+    typer.Option(
+        "--quoting",
+        help="rfc4180 (quotes are sound), none, or backslash; found by itself where the file leaves no doubt.",
+    ),
+]
 Encoding = Annotated[
     str | None, typer.Option("--encoding", help="For example latin-1; otherwise UTF-8, or what a BOM says.")
 ]
@@ -129,6 +136,7 @@ class Reading:
     identifier_column: IdentifierColumn = None
     no_header: NoHeader = False
     delimiter: Delimiter = None
+    quoting: Quoting = None
     encoding: Encoding = None
     max_rows: MaxRows = None
 

@@ -33,6 +33,7 @@ def input_options(reading: flags.Reading) -> InputOptions:
         reading.delimiter,
         reading.encoding,
         max_rows=reading.max_rows,
+        quoting=reading.quoting,
     )
 
 

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+import re
 import unicodedata
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 LONGEST_ID_BYTES: Final = 512
 _PLAIN_CHARS: Final = 128
-_DOT_SEGMENTS: Final = frozenset({".", ".."})
+_USUAL: Final = (
+    "(?:(?!00000000-)[0-9A-Za-z][0-9A-Za-z-]{20,127}"  # too long for a word or a number
+    r"|(?![0-9]+[eE]|U?Int\d|Float\d|Date)(?=[A-Za-z]*[0-9])[0-9A-Za-z]{6,20}"  # with a digit, no `60e5`, no type
+    r"|(?=[^0-9\n]*[0-9])[A-Za-z][0-9A-Za-z|_@:~.-]{11,127})"
+)
+_NEVER_IDS: Final = {
+    ".": ("dot_segment", "which proxies fold into the path"),
+    "..": ("dot_segment", "which proxies fold into the path"),
+    "\\N": ("missing_{}", "which programs write where there is no value"),
+}
 _BYTE_ORDER_MARK: Final = "\ufeff"
 _NOT_IN_AN_ID: Final = frozenset({"Cc", "Cs"})
 """Unicode's general categories of control characters and surrogates."""
@@ -29,6 +41,16 @@ def find_fault(user_id: str, identifier_id: str) -> Fault | None:
     return _find_id_fault(user_id, "user_id") or _find_id_fault(identifier_id, "identifier_id")
 
 
+@functools.lru_cache
+def usual_pair(ahead: str = "") -> Callable[[str], object]:
+    """Return what tells cheaply of two ids, with a line end between them, that nothing is to be said of them.
+
+    Args:
+        ahead: Pattern of what has to hold for the user's id besides.
+    """
+    return re.compile(f"{ahead}{_USUAL}\n{_USUAL}").fullmatch
+
+
 def is_plain(value: str) -> bool:
     """Tell cheaply that `value` is sound; what is not plain may be sound all the same."""
     return 2 < len(value) <= _PLAIN_CHARS and value.isascii() and value.isprintable() and " " not in value  # noqa: PLR2004 - longer than `..`
@@ -48,8 +70,9 @@ def _find_id_fault(value: str, field: str) -> Fault | None:
         return None
     if not value or value.isspace():
         return Fault(f"empty_{field}", f"{field} is {'only white space' if value else 'empty'}")
-    if value in _DOT_SEGMENTS:
-        return Fault("dot_segment", f"{field} is {value!r}, which proxies fold into the path")
+    if value in _NEVER_IDS:
+        code, why = _NEVER_IDS[value]
+        return Fault(code.format(field), f"{field} is {value!r}, {why}")
     if fault := _find_character_fault(value, field):
         return fault
     if (size_bytes := len(value.encode())) > LONGEST_ID_BYTES:

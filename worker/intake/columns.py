@@ -103,6 +103,16 @@ def looks_like_header(cells: Sequence[str]) -> bool:
     return {normal(cell) for cell in cells} >= _USER_NAMES[0] | _IDENTIFIER_NAMES[0]
 
 
+def is_user_name(name: str) -> bool:
+    """Tell whether a column's name in its normal form is a usual one of the user's id."""
+    return any(name in names for names in _USER_NAMES)
+
+
+def is_identifier_name(name: str) -> bool:
+    """Tell whether a column's name in its normal form is a usual one of the identifier's id."""
+    return any(name in names for names in _IDENTIFIER_NAMES)
+
+
 def normal(column: str) -> str:
     """Return a column's name without case, spaces, underscores, hyphens and dots."""
     return _IGNORED.sub("", column).casefold()

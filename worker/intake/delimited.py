@@ -8,8 +8,9 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from worker.intake.check import Fault
+from worker.intake.dialects import Dialect, Quoting
 from worker.intake.quoting import is_open, is_runaway, lines_in_doubt, sound_length, whole_cells
-from worker.intake.text import LONGEST_LINE_CHARS, Block, is_damaged, show_damage
+from worker.intake.text import LONE_RETURN, LONGEST_LINE_CHARS, Block, is_damaged, show_damage
 
 DETECTED: Final = (",", ";", "\t")
 """Never `|`: ids contain it."""
@@ -19,10 +20,9 @@ csv.field_size_limit(LONGEST_LINE_CHARS)
 
 _SAMPLE_LINES: Final = 200
 _SHOWN_CHARS: Final = 4096
-_BROKEN: Final = Fault(
-    "broken_quoting",
-    "a quote is not closed, or text follows a closing quote; the line is kept as its first cell",
-)
+_BROKEN: Final = "a quote is not closed, or text follows a closing quote; the line is kept as its first cell"
+_NEVER_QUOTED: Final = ("\t", "|")
+"""Delimiters that are often used without any quotes."""
 
 Record = tuple[int, list[str], Fault | None]
 """Line where it starts (from 1), its cells, and why it is none; a broken record's line is its only cell."""
@@ -68,7 +68,7 @@ def sample_rows(lines: list[str], delimiters: Iterable[str]) -> Sample:
     """Read rows without a header with the delimiter that splits most of them into equally many cells."""
     scored = []
     for delimiter in delimiters:
-        parser = RecordParser(delimiter, width=0)
+        parser = RecordParser(Dialect(delimiter), width=0)
         block = Block(lines[:_SAMPLE_LINES], suspect=False)
         sound = [cells for _, cells, fault in parser.records(iter([block])) if fault is None]
         widths = Counter(len(cells) for cells in sound)
@@ -90,30 +90,43 @@ def _first_record(lines: list[str], delimiter: str) -> Sample | None:
 class RecordParser:
     """Cuts blocks of lines into records.
 
-    `csv.reader` reads whole blocks. A record whose quotes are sound is one record, however many lines it takes and
-    whether or not it has the right number of cells: nothing inside of it is ever read as a record.
+    The dialect's reader reads whole blocks. A record whose quotes are sound is one record, however many lines it
+    takes and whether or not it has the right number of cells: nothing inside of it is ever read as a record. Where
+    `is_row` finds rows among its lines, it may be several rows or one: then each of its lines is in doubt.
 
-    Where `csv.reader` fails, the line where that record starts is a broken record of its own. Whether the lines
+    Where the reader fails, the line where that record starts is a broken record of its own. Whether the lines
     after it are records or the rest of its quoted cell is judged by themselves (`lines_in_doubt`): each one in
     doubt is a broken record of its own too, and reading goes on after the last of them.
 
     Args:
-        delimiter: One character.
+        dialect: How cells are marked.
         width: Cells of a sound record; 0 if unknown.
         line: Lines of the input before the first block.
+        is_row: Tells whether a line that stands inside of a record reads as a row by itself; None trusts all
+            sound quotes. It is given the line and the cells of its record.
     """
 
-    def __init__(self, delimiter: str, width: int, line: int = 0) -> None:
-        self._delimiter = delimiter
+    def __init__(
+        self,
+        dialect: Dialect,
+        width: int,
+        line: int = 0,
+        is_row: Callable[[str, list[str]], bool] | None = None,
+    ) -> None:
+        self._dialect = dialect
         self._width = width
         self._line = line
+        self._is_row = is_row
         self._opened_at = 0  # the line of the quote that puts the next lines in doubt
+        self.unended = False
+        """Whether the input's last line was reached, and lacks its end."""
 
     def records(self, blocks: Iterator[Block]) -> Iterator[Record]:
         """Yield the records of `blocks` in order; empty lines are none, but are counted as lines."""
         rest: list[str] = []
         suspect = False
         for block in blocks:
+            self.unended = block.unended
             if block.cut:
                 yield from map(inspect, self._cut(rest, block.lines[0]))
                 rest, suspect = [], False
@@ -161,7 +174,7 @@ class RecordParser:
         """Yield the lines that a quote before them leaves in doubt; return how many, and whether that is all."""
         done = 0
         while done < len(lines):
-            doubt = lines_in_doubt(lines, done, self._delimiter, self._width, final=final)
+            doubt = lines_in_doubt(lines, done, self._dialect, self._width, final=final)
             if doubt is None:
                 return done, False
             if doubt == 0:
@@ -173,20 +186,25 @@ class RecordParser:
 
     def _sound(self, lines: list[str], *, final: bool) -> Generator[Record, None, tuple[int, bool]]:
         """Yield records up to the first that is none; return how many lines they take, and whether to go on."""
-        reader = csv.reader(lines, delimiter=self._delimiter, strict=True)
+        reader = self._dialect.reader(lines)
         before, start = self._line, 0
         try:
             for cells in reader:
+                end = reader.line_num
+                if end - start > 1 and self._holds_rows(lines, start, end, cells):
+                    self._line += start
+                    yield from self._in_doubt(lines[start:end])
+                    return end, True
                 if cells:
                     yield before + start + 1, cells, None
-                start = reader.line_num
+                start = end
         except csv.Error:
             self._line += start
             rest = lines[start:]
-            unfinished = reader.line_num == len(lines) or is_open(rest, self._delimiter)
+            unfinished = reader.line_num == len(lines) or is_open(rest, self._dialect)
             if unfinished and not final and not is_runaway(rest):
                 return start, False
-            length = sound_length(rest, self._delimiter)
+            length = sound_length(rest, self._dialect)
             yield self._oversized(rest, length) if length else self._broken(rest[0])
             return start + (length or 1), True
         self._line += start
@@ -198,24 +216,58 @@ class RecordParser:
         fault = Fault("too_long", f"a cell has more than {LONGEST_LINE_CHARS} characters")
         return first, [_line_text(lines[0])], fault
 
+    def _holds_rows(self, lines: list[str], start: int, end: int, cells: list[str]) -> bool:
+        """Tell whether lines after the first of a sound record read as rows by themselves."""
+        is_row = self._is_row
+        return is_row is not None and any(is_row(lines[index], cells) for index in range(start + 1, end))
+
+    def _in_doubt(self, lines: list[str]) -> Iterator[Record]:
+        """Yield each line of a sound record that may be several rows or one; those after it are judged anew."""
+        first, last = self._line + 1, self._line + len(lines)
+        message = (
+            f"lines {first} to {last} are one row by their quotes, but read as several by themselves;"
+            f" {_way_out(self._dialect, ''.join(lines), sound=True)}"
+        )
+        self._opened_at = first
+        for line in lines:
+            self._line += 1
+            if not line.isspace() or self._dialect.delimiter in line:
+                yield self._line, [_line_text(line)], Fault("broken_quoting", message)
+
     def _broken(self, line: str) -> Record:
         self._line += 1
         self._opened_at = self._line
-        return self._line, [_line_text(line)], _BROKEN
+        way_out = _way_out(self._dialect, line)
+        return self._line, [_line_text(line)], Fault("broken_quoting", f"{_BROKEN}; {way_out}")
 
     def _doubtful(self, lines: list[str]) -> Iterator[Record]:
         """Yield a broken record for each line with anything in it; one that reads as a row keeps its cells."""
-        message = f"a quote that opened on line {self._opened_at} may reach to here; mend the quote"
         for line in lines:
             self._line += 1
-            if not line.isspace() or self._delimiter in line:
-                cells = whole_cells(line, self._delimiter, self._width) or [_line_text(line)]
+            if not line.isspace() or self._dialect.delimiter in line:
+                cells = whole_cells(line, self._dialect, self._width) or [_line_text(line)]
+                message = f"a quote that opened on line {self._opened_at} may reach to here; mend the quote"
                 yield self._line, cells, Fault("broken_quoting", message)
+
+
+def _way_out(dialect: Dialect, text: str, *, sound: bool = False) -> str:
+    """Return what to do about quotes that cannot be trusted, by what they look like."""
+    if dialect.quoting is not Quoting.RFC4180:
+        return f"mend the quote, or leave --quoting {dialect.quoting.word} out if it is not the file's"
+    if '\\"' in text:
+        return "quotes are escaped with a backslash (Spark, MariaDB): --quoting backslash"
+    unquoted = dialect.delimiter in _NEVER_QUOTED
+    none = "--quoting none if this file never quotes (ClickHouse, psql -A, sqlite3 -tabs, R with quote=FALSE)"
+    if sound:
+        declared = "--quoting rfc4180 if each quote is as it should be"
+        return f"say {declared}, or {none}" if unquoted else f"say {declared}, or mend the quotes"
+    return f"mend the quote, or say {none}" if unquoted else "mend the quote"
 
 
 def inspect(record: Record) -> Record:
     """Return `record` with bytes that did not decode shown, and a fault if there are such or a NUL."""
     line, cells, fault = record
+    cells = [cell.replace(LONE_RETURN, "\r") for cell in cells]
     fault = fault or find_damage(cells)
     return line, [show_damage(cell) for cell in cells], fault
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import re
 from collections.abc import Sequence
@@ -11,14 +12,18 @@ from typing import Final
 from worker.errors import InputError
 from worker.intake.columns import find_both, has_own_columns, looks_like_header
 from worker.intake.delimited import RecordParser, Sample
+from worker.intake.dialects import Quoting
 from worker.intake.escaped import own_columns_dropped, unescape
+from worker.intake.examined import Form, examine
 from worker.intake.head import Text, open_pieces, read_header
 from worker.intake.opened import Opened, refuse_other
 from worker.intake.opened_json import open_json
 from worker.intake.options import InputOptions
 from worker.intake.rows import Shape, Tidy, still_broken
 from worker.intake.stored import StoredFile
-from worker.intake.text import Block, blocks
+from worker.intake.structure import Structure
+from worker.intake.text import blocks
+from worker.intake.watch import Watch
 
 _JSON_SUFFIXES: Final = frozenset({".jsonl", ".ndjson", ".json"})
 _JSON_START: Final = re.compile(r'\s*(?:\{|\[\s*[\[\]{"])')
@@ -66,13 +71,19 @@ def _open_delimited(
         header, report = _numbered(sample, options, stored.name), False
     tidy, columns = _tidier(header) if report else (None, list(header))
     ids = find_both(columns, options if options.header else InputOptions(), stored.name)
-    parser = RecordParser(sample.delimiter, len(header), line=text.skipped + before)
-    first = Block(text.head.lines[before:], text.head.suspect, text.head.cut)
-    records = parser.records(itertools.chain([first], text.rest))
+    raw_ids = (header.index(columns[ids[0]]), header.index(columns[ids[1]])) if report else ids
+    told = options.quoting or (Quoting.RFC4180.value if report else None)
+    first = dataclasses.replace(text.head, lines=text.head.lines[before:])
+    read = examine(itertools.chain([first], text.rest), Form(sample.delimiter, header, raw_ids), told)
+    parser = RecordParser(read.dialect, len(header), text.skipped + before, read.is_row)
+    records = parser.records(read.blocks)
     if report and "_error_code" in header:
         records = still_broken(records, header.index("_error_code"))
-    dialect = {"format": "csv", "delimiter": sample.delimiter, "encoding": encoding}
-    return Opened(stored.name, columns, tuple(header), Shape(len(header), ids, tidy), dialect, records)
+    dialect = {"format": "csv", "delimiter": sample.delimiter, "quoting": read.dialect.quoting.word}
+    structure = Structure(header, raw_ids, named=options.header)
+    watch = Watch(structure, read.usual, read.unclear, pads=read.pads, unended=lambda: parser.unended)
+    shape = Shape(len(header), ids, tidy, watch)
+    return Opened(stored.name, columns, tuple(header), shape, {**dialect, "encoding": encoding}, records)
 
 
 def _numbered(sample: Sample, options: InputOptions, name: str) -> list[str]:

@@ -10,6 +10,7 @@ from worker.errors import UsageError
 
 _TAB_NAMES: Final = frozenset({"tab", "\\t"})
 _NEVER_DELIMITERS: Final = frozenset('"\r\n\0')
+_QUOTINGS: Final = frozenset({"none", "rfc4180", "backslash"})
 _FORMATS: Final = frozenset({"csv", "jsonl"})
 
 
@@ -25,6 +26,7 @@ class InputOptions:
         encoding: A Python codec's name; None for the byte order mark's, else UTF-8.
         max_rows: A file with more rows is refused as a whole.
         format: `csv` or `jsonl`; None to tell by the file's name and first character.
+        quoting: `none`, `rfc4180` or `backslash`; None to find it, and to keep out what is in doubt.
     """
 
     user_column: str | None = None
@@ -34,6 +36,7 @@ class InputOptions:
     encoding: str | None = None
     max_rows: int | None = None
     format: str | None = None
+    quoting: str | None = None
 
     @property
     def separator(self) -> str | None:
@@ -80,6 +83,8 @@ class InputOptions:
         _ = self.separator, self.codec
         if self.format is not None and self.format not in _FORMATS:
             raise UsageError(f"The input format {self.format!r} is not known: give csv or jsonl.")
+        if self.quoting is not None and self.quoting not in _QUOTINGS:
+            raise UsageError(f"--quoting {self.quoting!r} is not known: give none, rfc4180 or backslash.")
         if self.header or self.format == "jsonl":
             return
         named = {"--user-column": self.user_column, "--identifier-column": self.identifier_column}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-import functools
 import itertools
-import re
 from typing import Final
+
+from worker.intake.dialects import Dialect
 
 MOST_CHARS: Final = 1 << 20
 """A quoted record that goes on beyond this is taken for a quote that somebody forgot to close."""
@@ -15,7 +15,7 @@ _CLEAR_LINES: Final = 100
 """So many lines in a row that read as whole records are records, whatever a quote before them meant."""
 
 
-def lines_in_doubt(lines: list[str], first: int, delimiter: str, width: int, *, final: bool) -> int | None:
+def lines_in_doubt(lines: list[str], first: int, dialect: Dialect, width: int, *, final: bool) -> int | None:
     """Return how many of `lines` from index `first` on, which follow a broken quote, may be inside of its cell.
 
     If the quote was stray or forgotten, the lines after it read as whole records. If they are the rest of its
@@ -26,7 +26,7 @@ def lines_in_doubt(lines: list[str], first: int, delimiter: str, width: int, *, 
     Args:
         lines: Some lines with their ends.
         first: Index of the first line that is to be judged.
-        delimiter: One character.
+        dialect: How cells are marked.
         width: Cells of a sound record; 0 if unknown.
         final: Whether the input ends with `lines`.
 
@@ -35,16 +35,14 @@ def lines_in_doubt(lines: list[str], first: int, delimiter: str, width: int, *, 
         ask again for them.
     """
     rest = len(lines) - first
-    reader = csv.reader(
-        (lines[index] for index in range(first, len(lines))), delimiter=delimiter, strict=True
-    )
+    reader = dialect.reader(lines[index] for index in range(first, len(lines)))
     start = chars = 0
     try:
         for cells in reader:
             text = "".join(lines[first + start : first + reader.line_num])
             start = reader.line_num
             chars += len(text)
-            if not _reads_well(text, cells, delimiter, width):
+            if not reads_well(text, cells, dialect, width):
                 return start
             if start >= _CLEAR_LINES or chars >= MOST_CHARS:
                 return 0
@@ -59,55 +57,38 @@ def is_runaway(lines: list[str]) -> bool:
     return sum(map(len, lines)) > max(MOST_CHARS, len(lines[0]))
 
 
-def whole_cells(line: str, delimiter: str, width: int) -> list[str] | None:
+def whole_cells(line: str, dialect: Dialect, width: int) -> list[str] | None:
     """Return the cells of a line that is by itself one whole record, or None if it is not."""
-    if not _record(delimiter).fullmatch(line):
+    if not dialect.record.fullmatch(line):
         return None
     try:
-        cells = next(csv.reader([line], delimiter=delimiter, strict=True))
+        cells = next(dialect.reader([line]))
     except csv.Error:  # too long a cell
         return None
     return cells if len(cells) == width else None
 
 
-def sound_length(lines: list[str], delimiter: str) -> int:
+def sound_length(lines: list[str], dialect: Dialect) -> int:
     """Return how many of `lines` one record with sound quotes takes, 0 if the first line begins none.
 
     Unlike `csv.reader` it does not mind how long a cell is.
     """
-    record = _record(delimiter).match("".join(lines))
+    record = dialect.record.match("".join(lines))
     if record is None:
         return 0
     ends = itertools.accumulate(map(len, lines))
     return next(count for count, end in enumerate(ends, start=1) if end >= record.end())
 
 
-def is_open(lines: list[str], delimiter: str) -> bool:
+def is_open(lines: list[str], dialect: Dialect) -> bool:
     """Tell whether a record with sound quotes may begin with `lines` and go on after them."""
-    return _open_record(delimiter).fullmatch("".join(lines)) is not None
+    return dialect.open_record.fullmatch("".join(lines)) is not None
 
 
-def _reads_well(text: str, cells: list[str], delimiter: str, width: int) -> bool:
-    """Tell whether a record that `csv.reader` took has all its cells, and no quote inside of an unquoted one."""
+def reads_well(text: str, cells: list[str], dialect: Dialect, width: int) -> bool:
+    """Tell whether a record that a reader took has all its cells, and no quote inside of an unquoted one."""
     if text.isspace():
         return True
     return len(cells) == (width or len(cells)) and (
-        '"' not in text or _record(delimiter).fullmatch(text) is not None
+        '"' not in text or dialect.record.fullmatch(text) is not None
     )
-
-
-@functools.lru_cache
-def _record(delimiter: str) -> re.Pattern[str]:
-    """Return the grammar of one record (RFC 4180, 2), possessive so that it takes linear time."""
-    cell, mark = _cell(delimiter), re.escape(delimiter)
-    return re.compile(rf"{cell}(?:{mark}{cell})*+(?:\r\n|\n|\r|\Z)")
-
-
-@functools.lru_cache
-def _open_record(delimiter: str) -> re.Pattern[str]:
-    """Return the grammar of a record that breaks off in a quoted cell."""
-    return re.compile(rf'(?:{_cell(delimiter)}{re.escape(delimiter)})*+"(?:[^"]++|"")*+')
-
-
-def _cell(delimiter: str) -> str:
-    return rf'(?:"(?:[^"]++|"")*+"|[^"\r\n{re.escape(delimiter)}]*+)'

@@ -6,9 +6,13 @@ import dataclasses
 from collections.abc import Callable, Generator, Iterator
 from typing import Final
 
+import msgspec
+
 from worker.errors import InputError
-from worker.intake.check import Fault, find_fault, has_unseen_edge, is_plain
+from worker.intake.check import Fault
 from worker.intake.delimited import Record
+from worker.intake.signs import unwrapped
+from worker.intake.watch import Watch
 from worker.model import InputRow
 from worker.warned import Warnings
 
@@ -17,7 +21,6 @@ _SHAPE_FAULTS: Final = frozenset(
 )
 """Faults after which a row of a report is not what the input's row was, but may look sound."""
 _SHOWN_SURPLUS_CHARS: Final = 200
-_SOUND: Final = Fault("", "")
 
 Tidy = Callable[[list[str]], list[str]]
 """Makes a report's cells the input's again."""
@@ -31,11 +34,13 @@ class Shape:
         width: Cells of a sound record; 0 takes any number.
         ids: Indexes of the user's and the identifier's column within a row's cells.
         tidy: Applied to each record first, or None.
+        watch: Judges the records that do not look like most.
     """
 
     width: int
     ids: tuple[int, int]
     tidy: Tidy | None = None
+    watch: Watch = dataclasses.field(default_factory=Watch)
 
 
 def number_rows(
@@ -50,32 +55,56 @@ def number_rows(
         number: Rows before them.
         part: Name of the part that they are of, for messages; empty where it is the whole input.
     """
-    width, tidy = shape.width, shape.tidy
+    width, tidy, watch, is_usual = shape.width, shape.tidy, shape.watch, shape.watch.is_usual
     user_index, identifier_index = shape.ids
+    row: InputRow | None = None
     for line, raw_cells, fault in records:
-        if fault is None and (not width or len(raw_cells) == width):
-            number += 1
+        if fault is None and watch.doubt is None and (not width or len(raw_cells) == width):
             cells = tidy(raw_cells) if tidy else raw_cells
             user_id, identifier_id = cells[user_index], cells[identifier_index]
-            if is_plain(user_id) and is_plain(identifier_id):
-                yield InputRow(number, line, user_id, identifier_id, cells)
+            if is_usual(f"{user_id}\n{identifier_id}"):
+                number += 1
+                row = InputRow(number, line, user_id, identifier_id, cells)
+                yield row
                 continue
-            wrong = find_fault(user_id, identifier_id)
-            if wrong is None and (has_unseen_edge(user_id) or has_unseen_edge(identifier_id)):
-                warnings.add("edge_white_space", line)
-            yield InputRow(number, line, user_id, identifier_id, cells, *_placed(wrong, part))
-        elif fault or len(raw_cells) > 1 or raw_cells[0].strip():
-            number += 1
-            placed = _placed(fault or _miscounted(raw_cells, width), part)
-            yield _invalid(number, line, raw_cells, placed, shape)
+        elif len(raw_cells) == 1 and not fault and not raw_cells[0].strip():
+            continue
+        number += 1
+        row = _judged(number, (line, raw_cells, fault), shape, warnings)
+        yield _placed(row, part) if part and row.error_code else row
+    if row is not None and not row.error_code and watch.may_be_cut(raw_cells):
+        warnings.add("cut_off_id", row.line)
     return number
 
 
-def _placed(fault: Fault | None, part: str) -> Fault:
-    """Return a row's fault, if it has one, with the name of its part."""
-    if fault is None:
-        return _SOUND
-    return Fault(fault.code, f"{part}: {fault.message}") if part else fault
+def _placed(row: InputRow, part: str) -> InputRow:
+    """Return an invalid row with the name of its part."""
+    return msgspec.structs.replace(row, error_message=f"{part}: {row.error_message}")
+
+
+def _judged(number: int, record: Record, shape: Shape, warnings: Warnings) -> InputRow:
+    """Return the row of a record that is looked at closely."""
+    line, raw_cells, fault = record
+    watch, width = shape.watch, shape.width
+    if fault is None and width and len(raw_cells) != width:
+        raw_cells, fault = _filled(raw_cells, shape)
+    if fault is not None:
+        return _invalid(number, line, raw_cells, fault, shape)
+    cells = shape.tidy(raw_cells) if shape.tidy else raw_cells
+    user_id, identifier_id = (unwrapped(cells[index]) for index in shape.ids)
+    wrong = watch.find_fault(raw_cells, user_id, identifier_id)
+    if wrong is None:
+        watch.warn(user_id, identifier_id, line, warnings)
+    return InputRow(number, line, user_id, identifier_id, cells, *(wrong or ("", "")))
+
+
+def _filled(raw_cells: list[str], shape: Shape) -> tuple[list[str], Fault | None]:
+    """Return a record with the empty cells that its writer left out at the end, or why it is no row."""
+    if structure := shape.watch.find_structure(raw_cells):
+        return raw_cells, structure
+    if len(raw_cells) > shape.width or not shape.watch.may_lack_cells(raw_cells):
+        return raw_cells, shape.watch.doubt or _miscounted(raw_cells, shape.width)
+    return raw_cells + [""] * (shape.width - len(raw_cells)), None
 
 
 def still_broken(records: Iterator[Record], code_index: int) -> Iterator[Record]:

@@ -14,6 +14,11 @@ from worker.errors import InputError
 LONGEST_LINE_CHARS: Final = 1 << 20
 """A longer physical line is cut here, so that a file without line ends cannot fill the memory."""
 
+LONE_RETURN: Final = "\ud80d"
+"""Stands for a carriage return that ends no line, until its record is cut; no decoder makes it."""
+
+_LONE_RETURN: Final = re.compile(r"\r(?!\n|\Z)")
+_FIRST_END: Final = re.compile(r"\r\n|\n|\r(?=.)", re.DOTALL)
 _ESCAPES_BASE: Final = 0xDC00
 _ESCAPED_BYTE: Final = re.compile("[\ud800-\udfff]")
 _DAMAGE_MARKER: Final = "bulk-unverify-mark"
@@ -46,11 +51,13 @@ class Block:
         lines: The lines; only the file's last may lack its end.
         suspect: Whether a line may hold a NUL or bytes that did not decode.
         cut: Whether this is one line, cut short at `LONGEST_LINE_CHARS`.
+        unended: Whether this is the input's last line, and it lacks its end.
     """
 
     lines: list[str]
     suspect: bool
     cut: bool = False
+    unended: bool = False
 
 
 def detect_encoding(head: bytes, told: str | None, name: str) -> tuple[str, int]:
@@ -116,7 +123,11 @@ def pieces(chunks: Iterator[bytes], encoding: str, skip_bytes: int, name: str) -
 
 
 def blocks(text: Iterator[str]) -> Iterator[Block]:
-    r"""Yield text that comes in pieces as lines that end with `\n`, `\r\n` or `\r`."""
+    r"""Yield text that comes in pieces as lines that end with `\n` or `\r\n`, or, if the first one does, with `\r`.
+
+    A `\r` by itself in a file of other line ends is a part of its cell; it is held by `LONE_RETURN`, which `inspect`
+    takes back, because no reader of CSV leaves it there.
+    """
     splitter = _Splitter()
     for piece in text:
         yield from splitter.take(piece)
@@ -129,15 +140,18 @@ class _Splitter:
     def __init__(self) -> None:
         self._rest = ""
         self._skipping = False
+        self._ends: str | None = (
+            None  # as `io.StringIO` takes them: "" for all, "\n" where a lone "\r" is none
+        )
 
     def take(self, text: str) -> Iterator[Block]:
-        lines = _split(self._rest + text)
+        lines = self._split(self._rest + text)
         # A line that ends with "\r" is unfinished too: the next piece may begin with its "\n".
         self._rest = lines.pop() if lines and not lines[-1].endswith("\n") else ""
         if self._skipping:
             self._skip(lines)
         if lines:
-            yield _block(lines)
+            yield self._block(lines)
         if len(self._rest) > LONGEST_LINE_CHARS and not self._skipping:
             yield Block([self._rest[:LONGEST_LINE_CHARS]], suspect=True, cut=True)
             self._skipping = True
@@ -145,7 +159,7 @@ class _Splitter:
 
     def finish(self) -> Iterator[Block]:
         if self._rest and not self._skipping:
-            yield _block([self._rest])
+            yield dataclasses.replace(self._block([self._rest]), unended=not self._rest.endswith("\r"))
 
     def _skip(self, lines: list[str]) -> None:
         """Drop what is left of a line that was cut."""
@@ -155,11 +169,14 @@ class _Splitter:
         elif not self._rest.endswith("\r"):
             self._rest = ""
 
+    def _split(self, text: str) -> list[str]:
+        if self._ends is None and (first := _FIRST_END.search(text)):
+            self._ends = "" if first[0] == "\r" else "\n"
+        return io.StringIO(text, newline=self._ends or "").readlines()
 
-def _split(text: str) -> list[str]:
-    return io.StringIO(text, newline="").readlines()
-
-
-def _block(lines: list[str]) -> Block:
-    text = "".join(lines)
-    return Block(lines, suspect="\0" in text or is_damaged(text))
+    def _block(self, lines: list[str]) -> Block:
+        text = "".join(lines)
+        if self._ends == "\n" and "\r" in text and _LONE_RETURN.search(text):
+            lines = [_LONE_RETURN.sub(LONE_RETURN, line) for line in lines]
+            return Block(lines, suspect=True)
+        return Block(lines, suspect="\0" in text or is_damaged(text))

@@ -185,7 +185,8 @@ def test_a_corrupt_gzip_is_refused(tmp_path: Path) -> None:
         ("\ufeffu-9,i-9,x", "byte_order_mark", "user_id .* joined"),
         ('\ufeff"u-9",i-9,x', "byte_order_mark", "user_id .* joined"),
         ("u-9,..,x", "dot_segment", "identifier_id"),
-        ("u-9,i-9", "wrong_column_count", "2 columns, but the header has 3"),
+        ("u-9", "wrong_column_count", "1 columns, but the header has 3"),
+        ("a fine day,i-9", "wrong_column_count", "2 columns, but the header has 3"),
         ("u-9,i-9,x,surplus", "wrong_column_count", "beyond them: 'surplus'"),
         ('u-9,"i-9,x', "broken_quoting", "quote"),
         ('u-9,"i-9"z,x', "broken_quoting", "quote"),
@@ -242,7 +243,13 @@ def test_a_quote_that_closes_in_another_row_swallows_nothing(tmp_path: Path) -> 
     ],
 )
 def test_no_line_inside_of_a_sound_quoted_cell_is_ever_a_row(tmp_path: Path, record: str) -> None:
-    rows = read(tmp_path, f"user_id,identifier_id,note\n{record}\nu-2,i-2,b\n")
+    text = f"user_id,identifier_id,note\n{record}\nu-2,i-2,b\n"
+    doubted = read(tmp_path, text)
+    assert pairs(doubted) == BOTH[1:]
+    lines = range(2, 3 + record.count("\n"))
+    assert faults(doubted) == [(line, "broken_quoting") for line in lines]
+    assert "--quoting rfc4180" in doubted[0].error_message
+    rows = read(tmp_path, text, quoting="rfc4180")
     assert pairs(rows) == BOTH[1:]
     assert faults(rows) == [(2, "wrong_column_count")]
     assert "goes over several lines" in rows[0].error_message
@@ -252,7 +259,7 @@ def test_no_line_inside_of_a_sound_quoted_cell_is_ever_a_row(tmp_path: Path, rec
 
 @pytest.mark.parametrize("cell", ["x" * 200_000, "u-9,i-9,x\n" * 100_000])
 def test_a_long_cell_is_read_as_json_lines_would(tmp_path: Path, cell: str) -> None:
-    rows = read(tmp_path, f'{GOOD}u-3,i-3,"{cell}"\nu-4,i-4,d\n')
+    rows = read(tmp_path, f'{GOOD}u-3,i-3,"{cell}"\nu-4,i-4,d\n', quoting="rfc4180")
     assert pairs(rows) == [*BOTH, ("u-3", "i-3"), ("u-4", "i-4")]
     assert rows[2].cells[2] == cell
 
@@ -425,7 +432,7 @@ def test_a_report_is_read_as_the_input_it_was(tmp_path: Path) -> None:
 
 def test_the_digest_is_not_there_before_the_end(tmp_path: Path) -> None:
     path = tmp_path / "in.csv"
-    path.write_text(GOOD)
+    path.write_text(GOOD + "u-3,i-3,three\n" * 200_000)
     with open_table(path, InputOptions()) as table, pytest.raises(RuntimeError):
         _ = table.sha256
     assert table.dialect["delimiter"] == ","

@@ -1,0 +1,125 @@
+"""What is asked of a record beyond its two ids: is it a row, can its escapes be trusted, does it look wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from worker.intake.check import Fault, find_fault, has_unseen_edge, is_plain, usual_pair
+from worker.intake.dialects import Dialect, Quoting
+from worker.intake.signs import find_signs
+from worker.intake.structure import Structure
+from worker.intake.usual import Usual
+from worker.warned import Warnings
+
+_CHANGED: Final = Fault(
+    "columns_changed", "the header before it has other columns than the first one: plan the files one by one"
+)
+_DOUBLE: Final = re.compile(r"\\\\|\\\Z")
+_LETTER: Final = re.compile(r"\\[\\tnrbfv0N\"'\t]|\\\Z")
+_LETTER_OR_QUOTE: Final = re.compile(r"\\[\\tnrbfv0N\"'\t]|\\\Z|\A\"")
+_ANY: Final = re.compile(r'["\\]')
+
+
+class Watch:
+    """Judges the records of one file that do not look like most; what is none of its kinds is as before.
+
+    Args:
+        structure: The table's form, or None for objects.
+        usual: The looks of its first ids.
+        unclear: What in an id may be an escape of a dialect that nobody told, or None if that is known.
+        pads: Whether a record with too few cells may be one whose last cells are empty.
+        unended: Tells whether the record that was read last is the input's last line, and lacks its end.
+    """
+
+    def __init__(
+        self,
+        structure: Structure | None = None,
+        usual: Usual | None = None,
+        unclear: re.Pattern[str] | None = None,
+        *,
+        pads: bool = False,
+        unended: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._structure = structure
+        self._usual = usual or Usual((0, 1))
+        self._unclear = unclear
+        self._pads = pads
+        self._unended = unended
+        self.doubt: Fault | None = None
+        """Why no record is a row until the first header comes again."""
+        self.is_usual: Callable[[str], object] = usual_pair(self._usual.ahead())
+        """Tells cheaply that a record with these ids, with a line end between them, needs no close look."""
+        if self._usual.tells or (structure is not None and structure.looks_usual):
+            self.is_usual = _never
+
+    def find_fault(self, raw_cells: Sequence[str], user_id: str, identifier_id: str) -> Fault | None:
+        """Return why a record with the right number of cells is no row to call, or None."""
+        return (
+            self.find_structure(raw_cells)
+            or self.doubt
+            or find_fault(user_id, identifier_id)
+            or self._find_escape(user_id, "user_id")
+            or self._find_escape(identifier_id, "identifier_id")
+        )
+
+    def _find_escape(self, value: str, field: str) -> Fault | None:
+        if self._unclear is None or self._unclear.search(value) is None:
+            return None
+        message = (
+            f"{field} holds a backslash or a quote that may be an escape: say --quoting backslash if it is one"
+            " (ClickHouse, PostgreSQL's text format, MariaDB, Spark), --quoting rfc4180 if it is not"
+        )
+        return Fault("unclear_escape", message)
+
+    def find_structure(self, raw_cells: Sequence[str]) -> Fault | None:
+        """Return what a record of any number of cells is if it is no row, or None; a header begins or ends doubt."""
+        found = self._structure.find(raw_cells) if self._structure else None
+        if found is None:
+            return None
+        if found.columns_change is not None:
+            self.doubt = _CHANGED if found.columns_change else None
+        return found.fault
+
+    def may_be_cut(self, cells: list[str]) -> bool:
+        """Tell whether the last id of the record that was read last may lack its end."""
+        return self._unended() and self._usual.may_be_cut(cells)
+
+    def may_lack_cells(self, raw_cells: Sequence[str]) -> bool:
+        """Tell whether what a record with too few cells lacks are empty extra ones at its end.
+
+        Its ids have to look like the others, as the rest of a broken cell may have cells as well; and a last line
+        without an end may be cut.
+        """
+        return self._pads and self._usual.is_row(raw_cells) and not self._unended()
+
+    def warn(self, user_id: str, identifier_id: str, line: int, warnings: Warnings) -> None:
+        """Count what looks wrong with two sound ids."""
+        codes = find_signs(user_id, identifier_id)
+        if any(not is_plain(id_) and has_unseen_edge(id_) for id_ in (user_id, identifier_id)):
+            codes.append("edge_white_space")
+        if "swapped_ids" not in codes and self._usual.is_swapped(user_id, identifier_id):
+            codes.append("swapped_ids")
+        if self._usual.is_crowded(identifier_id):
+            codes.append("crowded_identifier")
+        for code in codes:
+            warnings.add(code, line)
+
+
+def _never(_: str) -> None:
+    """Let each record be looked at closely."""
+
+
+def unclear_in(dialect: Dialect) -> re.Pattern[str] | None:
+    """Return what cannot be told in an id of a dialect that was found and not told.
+
+    Writers that escape double each backslash; a single one before a letter that no writer escapes is itself.
+    """
+    if dialect.quoting is Quoting.BACKSLASH:  # of those that quote, PHP and R leave other backslashes single
+        return _ANY
+    if dialect.quoting is Quoting.BACKSLASH_BARE:
+        return None
+    if dialect.quoting is Quoting.NONE:
+        return _LETTER_OR_QUOTE
+    return _LETTER if dialect.delimiter in "\t|" else _DOUBLE
