@@ -10,6 +10,8 @@ from typing import Final, NamedTuple
 
 LONGEST_ID_BYTES: Final = 512
 _PLAIN_CHARS: Final = 128
+_GUID_AMISS: Final = r"(?![0-9A-Fa-f]{8}-[^\n]*\n(?![0-9A-Fa-f]{8}-))"
+"""A user's id that is a GUID beside an identifier that is none: they may be swapped."""
 _USUAL: Final = (
     "(?:(?!00000000-)[0-9A-Za-z][0-9A-Za-z-]{20,127}"  # too long for a word or a number
     r"|(?![0-9]+[eE]|U?Int\d|Float\d|Date)(?=[A-Za-z]*[0-9])[0-9A-Za-z]{6,20}"  # with a digit, no `60e5`, no type
@@ -48,7 +50,7 @@ def usual_pair(ahead: str = "") -> Callable[[str], object]:
     Args:
         ahead: Pattern of what has to hold for the user's id besides.
     """
-    return re.compile(f"{ahead}{_USUAL}\n{_USUAL}").fullmatch
+    return re.compile(f"{ahead}{_GUID_AMISS}{_USUAL}\n{_USUAL}").fullmatch
 
 
 def is_plain(value: str) -> bool:

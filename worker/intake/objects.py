@@ -140,7 +140,7 @@ class ObjectReader:
                 continue
             if raw[0] in _NUMBER_STARTS:
                 return Fault(
-                    "not_whole",
+                    "not_text",
                     f"{field} is the number {raw[:_SHOWN_DIGITS].decode()}, not whole digits: give it as text",
                 )
             return Fault("not_text", f"{field} is neither text nor a number")

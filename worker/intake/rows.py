@@ -16,9 +16,7 @@ from worker.intake.watch import Watch
 from worker.model import InputRow
 from worker.warned import Warnings
 
-_SHAPE_FAULTS: Final = frozenset(
-    {"wrong_column_count", "broken_quoting", "undecodable", "not_text", "not_whole"}
-)
+_SHAPE_FAULTS: Final = frozenset({"wrong_column_count", "broken_quoting", "undecodable", "not_text"})
 """Faults after which a row of a report is not what the input's row was, but may look sound."""
 _SHOWN_SURPLUS_CHARS: Final = 200
 

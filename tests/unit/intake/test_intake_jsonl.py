@@ -107,3 +107,14 @@ def test_a_report_loses_its_own_columns(tmp_path: Path) -> None:
 def test_no_table(tmp_path: Path, data: str) -> None:
     with pytest.raises(InputError):
         read(tmp_path, data)
+
+
+@pytest.mark.parametrize("number", ["1.5e3", "60012345.0", "-5", "1E5", "6.001234568e+18"])
+def test_a_number_that_is_not_whole_digits_is_no_id(tmp_path: Path, number: str) -> None:
+    text = f'{{"user_id":{number},"identifier_id":"i-1"}}\n{{"user_id":12345678901234567890,"identifier_id":7}}\n'
+    rows = read(tmp_path, text)[1]
+    assert [(row.user_id, row.error_code) for row in rows] == [
+        (number, "not_text"),
+        ("12345678901234567890", ""),
+    ]
+    assert number in rows[0].error_message
