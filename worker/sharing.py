@@ -36,6 +36,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
         willing: Whether it can lead: move the rate for all.
         found: What it knows of the limit.
         expected: How many workers may keep a share each by themselves; 0 if there is no reason to think so.
+        answered: Rows that got a final answer from it, since it last told.
     """
 
     worker: str
@@ -48,6 +49,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     willing: bool
     found: Found
     expected: int
+    answered: int = 0
 
 
 class Grant(msgspec.Struct, frozen=True, gc=False):
@@ -68,6 +70,7 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
         refused: Calls of the whole fleet that were.
         workers: How many workers there are.
         present: How many of them were heard of just now.
+        answered: Rows of the whole fleet that got a final answer, ever.
     """
 
     at_s: float
@@ -84,3 +87,4 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
     refused: int
     workers: int
     present: int
+    answered: int = 0

@@ -60,6 +60,7 @@ class RedisFleetStore:
             _NO_CLIMB if ask.found.climb is None else ask.found.climb,
             ask.expected,
             ABSENT_S * _US,
+            ask.answered,
         ]
         try:
             await self._fitness.check()
@@ -111,7 +112,7 @@ class RedisRowCount:
 def _grant(answer: list[Any]) -> Grant:
     """Return what the script answers: numbers as text, times in microseconds."""
     at, first, interval, slots, resume, ceiling, force, rate, climb, told, leads, *counts = map(float, answer)
-    accepted, refused, workers, present = map(int, counts)
+    accepted, refused, workers, present, answered = map(int, counts)
     return Grant(
         at_s=at / _US,
         first_s=first / _US,
@@ -127,4 +128,5 @@ def _grant(answer: list[Any]) -> Grant:
         refused=refused,
         workers=workers,
         present=present,
+        answered=answered,
     )

@@ -10,7 +10,8 @@ from typing import Final
 RESERVE: Final = """#!lua flags=allow-oom
 -- Gives out slots of one rate: a virtual schedule (GCRA of burst 1) that hands the next slots to whoever asks.
 -- KEYS: state; workers by when they were last heard of; workers by ceiling.
--- ARGV: worker, ceiling, slots, accepted, refused, cool-down, told, willing, rate, climb, expected, absent.
+-- ARGV: worker, ceiling, slots, accepted, refused, cool-down, told, willing, rate, climb, expected, absent,
+-- answered.
 local FORGET, GATHER, LEASE = 30e6, 5e6, 3e6
 local LONGEST, CATCH_UP, EXPIRE = 300e6, 2e3, 600
 local clock = redis.call('TIME')
@@ -64,12 +65,13 @@ local slots = resume > now and 0 or arg[3]
 redis.call('HSET', KEYS[1], 'tat', tat + slots * interval, 'resume', resume, 'rate', rate, 'climb', climb)
 local accepted = redis.call('HINCRBY', KEYS[1], 'accepted', ARGV[4])
 local refused = redis.call('HINCRBY', KEYS[1], 'refused', ARGV[5])
+local answered = redis.call('HINCRBY', KEYS[1], 'answered', ARGV[13])
 if arg[7] > 0 then redis.call('HSET', KEYS[1], 'told', ARGV[7]) end
 local told = redis.call('HGET', KEYS[1], 'told') or 0
 for i = 1, 3 do redis.call('EXPIRE', KEYS[i], EXPIRE) end
 
 local answer = {now, tat, interval, slots, resume, ceiling, force, rate, climb, told, leads and 1 or 0,
-                accepted, refused, workers, present}
+                accepted, refused, workers, present, answered}
 for i = 1, #answer do answer[i] = string.format('%.17g', answer[i]) end
 return answer
 """

@@ -152,6 +152,7 @@ class Calling:
     timeout: Timeout = None
     max_failures: MaxFailures = "20%"
     accept: Accept = None
+    outage_patience: OutagePatience = "15m"
     ca_bundle: CaBundle = None
     exclude: Exclude = None
 
@@ -160,7 +161,6 @@ class Calling:
 class Steering(Calling):
     """What steers a session of a run: it may change from one to the next."""
 
-    outage_patience: OutagePatience = "15m"
     deadline: Deadline = None
     share_tenant: ShareTenant = False
     reason: Reason = ""

@@ -56,7 +56,6 @@ def settings(given: flags.Calling) -> Steering:
     of_session: dict[str, object] = {}
     if isinstance(given, flags.Steering):
         of_session = {
-            "outage_patience_s": parse_duration_s(given.outage_patience),
             "deadline_s": None if given.deadline is None else parse_duration_s(given.deadline),
             "share_tenant": given.share_tenant,
             "reason": given.reason,
@@ -71,6 +70,7 @@ def settings(given: flags.Calling) -> Steering:
         accept=parse_outcomes(given.accept, allowed=FAILURES, flag="--accept")
         if given.accept
         else frozenset(),
+        outage_patience_s=parse_duration_s(given.outage_patience),
         ca_bundle=given.ca_bundle,
         exclude=given.exclude,
         **of_session,

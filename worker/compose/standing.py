@@ -44,6 +44,7 @@ from worker.queueing import Desk, Finder, HourlyCap, Patience, Terms, is_set_wit
 from worker.report.summary import ASIDE, EXIT_GOOD, EXIT_HALTED, EXIT_INTERRUPTED, EXIT_ROWS_FAILED
 from worker.tracing import Tracing
 from worker.transport import AiohttpTransport, prime_malloc
+from worker.units import format_duration
 from worker.web import ListenAddress, MeteredPacer, MeteredTransport, listening
 
 _LOOK_S: Final = 1.0
@@ -136,7 +137,8 @@ class _Worker:
         self.account = Account()
         exclude = request.steering.exclude
         self._lists = ProtectedLists([exclude] if exclude else [])
-        self._list_trouble: Halt | None = None
+        self._trouble: Halt | None = None
+        """What ended the session that the guard has no part in: a protected list, or a silence."""
         self._halt: Halt | None = None
         """What ended it before the queue was empty, or None."""
         self._ledgers: CollectedLedgers | None = None
@@ -224,7 +226,7 @@ class _Worker:
         if not self._request.until_empty:
             return EXIT_GOOD
         if self._halt is not None:
-            unsent = self._halt.kind is HaltKind.CONFIGURATION and self._halt is not self._list_trouble
+            unsent = self._halt.kind is HaltKind.CONFIGURATION and self._halt is not self._trouble
             return ConfigurationError.exit_code if unsent else EXIT_HALTED
         if self._stopped.is_set():
             return EXIT_INTERRUPTED
@@ -242,7 +244,7 @@ class _Worker:
 
         After a halt, one row is tried: what shows the same as had halted is no outcome either (promise 6).
         """
-        self._list_trouble = None
+        self._trouble = None
         pacer = together.pacer
         pacer.reopen()
         desk = self._desk(logs.to_stderr(key=key.reveal()), together.cap, probing=after is not None)
@@ -258,7 +260,8 @@ class _Worker:
             self._end_session = lambda: _end(desk, pipeline)
             if self._stopped.is_set():
                 return None
-            watching = asyncio.create_task(self._watch_lists(desk))
+            answered = pacer.answered
+            watching = asyncio.create_task(self._watch(desk, pacer, probing=after is not None))
             try:
                 await pipeline.run()
             except BaseExceptionGroup as errors:
@@ -266,14 +269,14 @@ class _Worker:
             finally:
                 self._end_session = lambda: None
                 watching.cancel()
-            halt = pipeline.halt or self._list_trouble
+            halt = pipeline.halt or self._trouble
             if pipeline.halt is not None:
                 desk.take_back(pipeline.halt)  # what calls in flight added to it
                 alone = desk.has_success and pipeline.halt.kind is HaltKind.FAILURES
                 if alone:  # what fails alone shows nothing then, and would hold its row for ever
                     halt = dataclasses.replace(pipeline.halt, evidence=frozenset())
-            elif after is not None and desk.take_back(after):
-                halt = after
+            elif after is not None and (desk.take_back(after) or _is_silent_still(after, pacer, answered)):
+                halt = halt or after
         return halt
 
     def _desk(
@@ -323,17 +326,32 @@ class _Worker:
         calls = MeteredTransport(transport, meter)
         return make_pipeline(desk, operation, calls, turns, steering, on_halt)
 
-    async def _watch_lists(self, desk: Desk) -> None:
-        """Read the protected list again whenever it changes; what was protected stays so (promise 11)."""
+    async def _watch(self, desk: Desk, pacer: AsyncPacer, *, probing: bool) -> None:
+        """Look at the protected list and for a silence as long as the patience; a probe is allowed its own."""
+        patience_s = self._request.steering.outage_patience_s
         while True:
             await asyncio.sleep(_LOOK_S)
-            if not self._lists.changed():
-                continue
-            try:
-                desk.protected |= self._lists.load()
-            except BulkUnverifyError as error:
-                self._list_trouble = _halted_by(error)
+            if self._lists.changed():
+                self._read_lists(desk)
+            if not probing and pacer.silent_s >= patience_s:
+                met = f": {pacer.trouble}" if pacer.trouble else ""
+                what = f"the tenant gave no row a final answer for {format_duration(patience_s)}{met}"
+                self._trouble = Halt(HaltKind.SILENCE, what, "--outage-patience says how long is waited")
                 self._end_session()
+                return
+
+    def _read_lists(self, desk: Desk) -> None:
+        """Read the protected list again; what was protected stays so (promise 11)."""
+        try:
+            desk.protected |= self._lists.load()
+        except BulkUnverifyError as error:
+            self._trouble = _halted_by(error)
+            self._end_session()
+
+
+def _is_silent_still(after: Halt, pacer: AsyncPacer, answered: int) -> bool:
+    """Return whether the row that was tried after a silence got no final answer either."""
+    return after.kind is HaltKind.SILENCE and pacer.answered == answered
 
 
 def _halted_by(error: BulkUnverifyError, before: Halt | None = None) -> Halt:

@@ -60,6 +60,9 @@ class FleetRate:
         self._found = Found(first_guess_per_s(plan.ceiling_per_s))
         self._in_force_per_s = self._found.rate_per_s
         self._accepted = self._refused = self._expected = 0
+        self._answered = self._answered_elsewhere = 0
+        """Rows that got a final answer here and were not told of, and those elsewhere that were not taken."""
+        self._fleet_answered: int | None = None
         self._fleet_accepted = 0
         self._resume_at = -math.inf
         self._free_at = -math.inf
@@ -130,6 +133,15 @@ class FleetRate:
             self._share.adaptive.throttled(now, resume_at)
         self.on_want()
 
+    def hear(self) -> None:
+        """Count a row that got a final answer."""
+        self._answered += 1
+
+    def take_answered_elsewhere(self) -> int:
+        """Return how many rows got a final answer from other workers since this was asked last."""
+        taken, self._answered_elsewhere = self._answered_elsewhere, 0
+        return taken
+
     def told(self, limit_per_s: float, now: float) -> None:
         """Pass on a limit that the server names."""
         self._told_per_s = limit_per_s
@@ -183,6 +195,7 @@ class FleetRate:
             willing=self._share is None and (line > 0 or self._accepted > 0 or now < self._resume_at),
             found=self._found,
             expected=self._expected,
+            answered=self._answered,
         )
 
     def granted(self, ask: Ask, grant: Grant, now: float) -> float:
@@ -197,6 +210,11 @@ class FleetRate:
             return 0.0
         self._way_s = max(now - self._asked_at, self._way_s * _FORGETS)
         was_set = self._clock.see(self._asked_at, now, grant.at_s)
+        self._answered -= ask.answered
+        if self._fleet_answered is not None:
+            others = grant.answered - self._fleet_answered - ask.answered
+            self._answered_elsewhere += max(0, others)
+        self._fleet_answered = grant.answered
         self._accepted -= ask.accepted
         self._refused -= ask.refused
         self._told_per_s = None

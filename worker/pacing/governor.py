@@ -147,10 +147,12 @@ class Governor:
             self._look(reply, now)
         return False
 
-    def hear(self, now: float) -> None:
-        """Say that a row got a final answer."""
+    def hear(self, now: float, *, elsewhere: int = 0) -> None:
+        """Say that a row got a final answer, or so many that other workers of the fleet called."""
         self.silence.heard()
-        if self.outage.hear(now):
+        if isinstance(self._adaptive, FleetRate) and not elsewhere:
+            self._adaptive.hear()
+        if self.outage.hear(now, rows=elsewhere or 1):
             self._outage_turned(now)
 
     def see_trouble(

@@ -53,6 +53,8 @@ class FleetLink:
         ask = self._fleet.ask(self._clock(), self._pacer.line)
         grant = await self._store.reserve(ask)
         self._pacer.hold(self._fleet.granted(ask, grant, self._clock()))
+        if answered := self._fleet.take_answered_elsewhere():
+            self._pacer.hear_of(answered)
 
     async def run(self) -> None:
         """Stay in touch until `stop`; never cancel this: redis-py 8.1 loses a cancellation now and then."""

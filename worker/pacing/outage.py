@@ -49,10 +49,10 @@ class Outage:
         """What attempts met since the last final answer, the commonest first; empty if nothing."""
         return ", ".join(f"{count:,} × {cause}" for cause, count in self._causes.most_common(3))
 
-    def hear(self, now: float) -> bool:
-        """Count a row's final answer; returns whether that closed an outage."""
+    def hear(self, now: float, *, rows: int = 1) -> bool:
+        """Count final answers that rows got; returns whether that closed an outage."""
         self._count(now, troubled=False)
-        self.answered += 1
+        self.answered += rows
         self._answered_at = now
         if not self.attempts and self.since is None:
             return False

@@ -176,6 +176,11 @@ class AsyncPacer:
         """Go on with a cool-down that another session began, and that lasts so much longer."""
         self._governor.hold(self._clock(), cool_down_s)
 
+    def hear_of(self, answered: int) -> None:
+        """Count rows that got a final answer from other workers of the fleet: the tenant answers."""
+        self._governor.hear(self._clock(), elsewhere=answered)
+        self._let_go()
+
     def look(self) -> None:
         """Let everybody go who may by now: something has changed."""
         self._let_go()

@@ -23,12 +23,14 @@ from worker.protection import is_protected
 from worker.queueing.cap import HourlyCap
 from worker.queueing.evidence import Evidence
 from worker.queueing.findings import Finder, encode_finding
-from worker.queueing.messages import ParsedRow
+from worker.queueing.messages import MOST_ROWS, ParsedRow
+from worker.queueing.parts import Packing, split
 from worker.queueing.patience import Patience, is_set_within
 from worker.queueing.reader import Read, Reader
 from worker.queueing.settler import Keeper, Settler
 from worker.queueing.taken import Taken
-from worker.queueing.waiting import WaitingRows
+from worker.queueing.tried import as_parsed, effort_of
+from worker.queueing.waiting import STAYS_S, WaitingRows
 
 _MOST_WAITING: Final = 10_000
 """Rows that wait to go again take no room from others, up to so many."""
@@ -52,6 +54,7 @@ class Terms:
         rows_each: A message of more rows is published anew in parts; None takes it as it is.
         grace_s: Seconds that a lost broker has to come back once the desk closes.
         accept: Outcomes that are no evidence of a wrong worker.
+        wall: Epoch seconds: how long rows wait that were given back travels with their messages.
     """
 
     finder: Finder
@@ -62,6 +65,7 @@ class Terms:
     rows_each: int | None = None
     grace_s: float = 10.0
     accept: frozenset[Outcome] = frozenset()
+    wall: Callable[[], float] = time.time
 
 
 class Desk:
@@ -98,6 +102,7 @@ class Desk:
         self.protected = protected
         self._cap = cap
         self._clock = clock
+        self._wall = terms.wall
         self._patience = Patience(log, clock)
         self._claims_left = math.inf if terms.most_claims is None else terms.most_claims
         self._closed = asyncio.Event()
@@ -154,7 +159,7 @@ class Desk:
         """Give back what was not handed out, record what is known, and let go."""
         self.close()
         self._believe()
-        self._return([*self._ready, *self._waiting.clear()])
+        self._return([*self._ready, *(row for _, row in self._waiting.take())])
         self._ready.clear()
         try:
             await self._settler.finish()
@@ -223,6 +228,7 @@ class Desk:
             self._believe_if_stuck()
             return
         try:
+            await self._pass_on_late()
             await self._receive(min(limit, room))
         except BrokerError as error:
             self._patience.lost(error)
@@ -307,15 +313,20 @@ class Desk:
         for row in rows:
             self._numbers += 1
             self._places[self._numbers] = taken, row.index
-            self._ready.append(
-                Row(
-                    self._numbers,
-                    row.user_id,
-                    row.identifier_id,
-                    maybe_sent=delivery.times > 1,
-                    traceparent=read.parsed.traceparent,
-                )
+            effort = None if row.tried is None else effort_of(row.tried, self._wall)
+            claimed = Row(
+                self._numbers,
+                row.user_id,
+                row.identifier_id,
+                earlier_requests=0 if row.tried is None else row.tried.requests,
+                maybe_sent=delivery.times > 1,
+                traceparent=read.parsed.traceparent,
+                effort=effort,
             )
+            if effort is None:
+                self._ready.append(claimed)
+            else:
+                self._wait(claimed, effort.wait_s)
 
     def _forget(self, message: str) -> None:
         """Let go of a message that the broker has heard the end of, before it can come again."""
@@ -361,8 +372,49 @@ class Desk:
                 self._return([each.row])
                 continue
             row = msgspec.structs.replace(each.row, effort=each.effort, earlier_requests=each.requests)
-            self._tried.add(row.number)
-            self._waiting.add(row, self._clock() + each.effort.wait_s)
+            self._wait(row, each.effort.wait_s)
+
+    def _wait(self, row: Row, wait_s: float) -> None:
+        now = self._clock()
+        taken, _ = self._places[row.number]
+        taken.failed_at = now if taken.failed_at is None else taken.failed_at
+        self._tried.add(row.number)
+        self._waiting.add(row, now + wait_s)
+
+    async def _pass_on_late(self) -> None:
+        """Publish anew what waits for too long already, with what is known of it, and be done with its message.
+
+        A worker that is killed before that leaves its rows twice, under the same names.
+        """
+        now = self._clock()
+        late: dict[str, list[int]] = collections.defaultdict(list)
+        for number in self._waiting.numbers():
+            taken, _ = self._places[number]
+            if taken.failed_at is not None and now - taken.failed_at >= STAYS_S:
+                late[taken.delivery.name].append(number)
+        for name, numbers in late.items():
+            taken = self._taken[name]
+            if len(numbers) == taken.open:  # else some of its rows are in the calls, or were never tried
+                await self._publish_anew(taken, numbers)
+
+    async def _publish_anew(self, taken: Taken, numbers: Sequence[int]) -> None:
+        waiting = self._waiting.take(set(numbers))
+        ahead_s = self._wall() - self._clock()
+        rows = [as_parsed(row, self._places[row.number][1], at + ahead_s) for at, row in waiting]
+        packing = Packing(rows_each=MOST_ROWS, most_bytes=self._queue.most_bytes, key=self._terms.key)
+        parts = split(taken.delivery, msgspec.structs.replace(taken.parsed, rows=rows), packing)
+        try:
+            await self._queue.publish(parts)
+        except BrokerError:
+            for at, row in waiting:
+                self._waiting.add(row, at)
+            raise
+        for _, row in waiting:
+            self._places.pop(row.number)
+            self._tried.discard(row.number)
+            taken.open -= 1
+        self._settler.change(taken)
+        self._log.info("given_back_to_wait", message=taken.delivery.name, rows=len(rows))
 
     def _return(self, rows: Sequence[Row]) -> None:
         """Give rows back: their messages go to others once nothing of them is in the calls."""

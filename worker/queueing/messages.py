@@ -20,6 +20,8 @@ MOST_ROWS: Final = 1000
 MOST_BYTES: Final = 2 * 1024 * 1024
 """Bytes that one message may have."""
 _LAST_INDEX: Final = 100_000_000
+_LAST_MOMENT: Final = 32_503_680_000.0
+"""Epoch seconds, up to the year 3000."""
 _BATCH_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,119}")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _LONGEST_TEXT: Final = 500
@@ -40,6 +42,28 @@ class PoisonError(ValueError):
     """A message that nobody can work on; its text says why, and shows no id."""
 
 
+class Tried(BaseModel):
+    """What a worker that gave a row back knew of it; see `worker.model.Effort`.
+
+    Attributes:
+        requests: Requests sent for it.
+        not_before: Epoch seconds before which it does not go again.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    requests: Annotated[int, Field(ge=0, le=_LAST_INDEX)] = 0
+    not_before: Annotated[float, Field(ge=0, le=_LAST_MOMENT)] = 0.0
+    tries: Annotated[int, Field(ge=0, le=_LAST_INDEX)] = 0
+    attempts: Annotated[int, Field(ge=0, le=_LAST_INDEX)] = 0
+    charged_s: Annotated[float, Field(ge=0, le=_LAST_MOMENT)] = 0.0
+    refusals: Annotated[int, Field(ge=0, le=_LAST_INDEX)] = 0
+    doubtful: bool = False
+    status: Annotated[int, Field(ge=0, le=999)] | None = None
+    error_code: _Text = ""
+    error_message: _Text = ""
+
+
 class MessageRow(BaseModel):
     """One row of a batch.
 
@@ -47,6 +71,7 @@ class MessageRow(BaseModel):
         user_id: The user's id.
         identifier_id: The e-mail's id.
         row: The row's number within its batch, or None for its position in the message.
+        tried: What is known of it where a worker gave it back; producers leave it out.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -54,6 +79,7 @@ class MessageRow(BaseModel):
     user_id: str
     identifier_id: str
     row: Annotated[int, Field(ge=0, le=_LAST_INDEX)] | None = None
+    tried: Tried | None = None
 
 
 class _Envelope(BaseModel):
@@ -121,6 +147,7 @@ class ParsedRow(msgspec.Struct, frozen=True, gc=False):
     index: int
     user_id: str
     identifier_id: str
+    tried: Tried | None = None
 
 
 class Parsed(msgspec.Struct, frozen=True):
@@ -174,7 +201,8 @@ def compose(
     """Return the message that asks for `rows`; signed where there is a key."""
     message = BatchMessage(
         rows=[
-            MessageRow(user_id=row.user_id, identifier_id=row.identifier_id, row=row.index) for row in rows
+            MessageRow(user_id=row.user_id, identifier_id=row.identifier_id, row=row.index, tried=row.tried)
+            for row in rows
         ],
         traceparent=traceparent,
         **dataclasses.asdict(heading),
@@ -188,14 +216,19 @@ def sign(message: Message, key: bytes) -> str:
     """Return the message's signature: HMAC-SHA256 in hexadecimal, over these lines joined by line feeds.
 
     `bulk-unverify-1`, then batch id, rows of the batch, reason, tenant, operation and reply_to, each of them or
-    nothing, then for each row its number, user id and identifier id, joined by tabs. No part can hold a line feed
-    or a tab, so each text has one meaning.
+    nothing, then for each row its number, user id and identifier id, joined by tabs, and where a worker gave it back
+    what it knew of it, as JSON. No part can hold a line feed or a tab, so each text has one meaning.
     """
     heading = _heading(message)
     lines = [_SIGNED_FORM, heading.batch_id or "", str(heading.batch_rows or "")]
     lines += [heading.reason, heading.tenant, heading.operation, heading.reply_to]
-    lines += [f"{row.index}\t{row.user_id}\t{row.identifier_id}" for row in _numbered(message)]
+    lines += [_signed(row) for row in _numbered(message)]
     return hmac.new(key, "\n".join(lines).encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+
+
+def _signed(row: ParsedRow) -> str:
+    told = "" if row.tried is None else f"\t{row.tried.model_dump_json()}"
+    return f"{row.index}\t{row.user_id}\t{row.identifier_id}{told}"
 
 
 def is_batch_id(text: str) -> bool:
@@ -249,7 +282,7 @@ def _numbered(message: Message) -> list[ParsedRow]:
 
 
 def _row(index: int, pair: MessageRow | RowMessage) -> ParsedRow:
-    return ParsedRow(index, pair.user_id, pair.identifier_id)
+    return ParsedRow(index, pair.user_id, pair.identifier_id, getattr(pair, "tried", None))
 
 
 def _why(error: ValidationError) -> str:

@@ -20,6 +20,7 @@ class Taken:
         self.delivery = delivery
         self.batch = batch_of(delivery, parsed)
         self.fence = fence
+        self.parsed = parsed
         self.heading = parsed.heading
         self.fenced = is_fenced(parsed)
         self.open = 0
@@ -28,6 +29,8 @@ class Taken:
         """Those of its rows that another message may name, too."""
         self.findings: list[Finding] = []
         self.given_back = False
+        self.failed_at: float | None = None
+        """When the first of its rows failed that has to go again, in monotonic seconds."""
 
     def settlement(self) -> Settlement:
         """Return what there is to record of it, which is handed over by that."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Collection
 
 from worker.model import Row
 
@@ -35,8 +36,13 @@ class WaitingRows:
         """Return in how many seconds the next row may go, or None if none waits."""
         return max(0.0, self._heap[0][0] - now) if self._heap else None
 
-    def clear(self) -> list[Row]:
-        """Take all rows."""
-        rows = [row for _, _, row in self._heap]
-        self._heap.clear()
-        return rows
+    def take(self, numbers: Collection[int] | None = None) -> list[tuple[float, Row]]:
+        """Take the rows of these numbers, or all, with when they may go again."""
+        taken = [entry for entry in self._heap if numbers is None or entry[1] in numbers]
+        self._heap = [entry for entry in self._heap if numbers is not None and entry[1] not in numbers]
+        heapq.heapify(self._heap)
+        return [(at, row) for at, _, row in taken]
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of all rows."""
+        return [number for _, number, _ in self._heap]
