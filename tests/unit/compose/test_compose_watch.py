@@ -191,6 +191,7 @@ async def test_an_outage_is_recorded_with_what_was_met_when_it_opens_and_when_it
             "Outage since 20" in line and "20 × 503" in line for line in lines(known, here.folder.path)
         )
         assert "20 × 503 busy: no time" in here.pacer.status().text
+        here.now += 30.0  # a probe may go
         await here.answers(200, 1)
         await here.look()
         known = facts(here.folder)
