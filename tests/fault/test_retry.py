@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from typing import Any
 
 import pytest
@@ -38,6 +40,10 @@ def test_with_no_row_to_send_again_it_says_so_and_ends_as_the_run_did(
     assert (ran.code, ran.summary["exit_code"], ran.summary["state"]) == (code, code, "finished")
     assert "No row of run" in ran.err
     assert desk.tenant.record()["requests"] == 0
+    named = re.search(r"`bulk-unverify (retry .* --only not_found.*)`", ran.err)
+    assert named is not None
+    again = desk.call(*shlex.split(named[1]), "--yes", "--json")
+    assert (again.code, again.outcomes) == (0, {"succeeded": 30}), again.err
     assert len(list((desk.run_folder / "..").resolve().glob("2*"))) == 1
 
 

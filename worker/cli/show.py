@@ -168,7 +168,14 @@ def finished_before(folder: RunFolder) -> None:
 
 def nothing_to_retry(folder: RunFolder, retake: frozenset[Outcome]) -> None:
     """Say that no row goes again."""
-    say(f"No row of run {folder.run_id} is {' or '.join(sorted(retake))}: nothing is sent.")
+    gone = 0 if Outcome.NOT_FOUND in retake else facts(folder).outcomes[Outcome.NOT_FOUND]
+    others = (
+        f" {gone:,} are not_found, which earlier builds also said of a proxy's 404. To send them again:"
+        f" `{typed_for(folder.path, 'retry', '--only', 'not_found')}`."
+        if gone
+        else ""
+    )
+    say(f"No row of run {folder.run_id} is {' or '.join(sorted(retake))}: nothing is sent.{others}")
 
 
 def resume_hint(folder: RunFolder, retake: frozenset[Outcome], *, by_workers: bool) -> None:
