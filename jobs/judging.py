@@ -5,7 +5,6 @@ Source: the MonoCloud Management API's errors, and the outcomes of the project's
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -36,7 +35,10 @@ _DAMAGED: Final[Mapping[Damage, str]] = MappingProxyType(
         Damage.OVERSIZED: "the answer's body is longer than any user's",
     }
 )
-_ENCODINGS: Final = re.compile(r"[A-Za-z0-9 ,._-]{1,40}").fullmatch
+_ENCODINGS: Final = frozenset(
+    {"br", "zstd", "compress", "gzip", "deflate", "x-gzip", "x-compress", "dcb", "dcz", "xz"}
+)
+"""Names of compressions that are told; anything else in the header is nobody's business."""
 
 
 def _text(value: object) -> str | None:
@@ -149,9 +151,10 @@ def _describe_unreadable(answer: Answer) -> tuple[str, str]:
 
 
 def _encoding(answer: Answer) -> str:
-    """Return what an answer's body is compressed with, if the header names it as one would."""
-    named = answer.headers.get("Content-Encoding", "")
-    return named if _ENCODINGS(named) else "in an unknown way"
+    """Return what an answer's body is compressed with, as far as the header names what is known."""
+    named = [name.strip().lower() for name in answer.headers.get("Content-Encoding", "").split(",")]
+    known = [name for name in named if name in _ENCODINGS]
+    return ", ".join(known[:_MOST_DETAILS]) or "in an unknown way"
 
 
 def _leads(answer: Answer) -> str:

@@ -127,7 +127,8 @@ class Exchange:
             return None
         try:
             assert connection.protocol is not None
-            self._connector.unused.discard(connection.protocol)
+            if not watched.kept:
+                self._connector.unused.discard(connection.protocol)
             connection.protocol.set_response_params(
                 skip_payload=method == "HEAD", read_until_eof=True, auto_decompress=False
             )

@@ -191,7 +191,13 @@ def test_a_user_too_long_to_be_read_is_the_tenants_word() -> None:
 
 @pytest.mark.parametrize(
     ("encoding", "named"),
-    [("br", "br"), ("zstd, gzip", "zstd, gzip"), ("x" * 500, "unknown"), ("\x1b[2J", "unknown")],
+    [
+        ("br", "br"),
+        ("zstd, gzip", "zstd, gzip"),
+        ("x" * 500, "unknown"),
+        ("sk-0123456789", "unknown"),
+        ("\x1b[2J", "unknown"),
+    ],
 )
 def test_a_compression_that_is_not_read_is_named(encoding: str, named: str) -> None:
     verdict = UNVERIFY_EMAIL.judge(ROW, Answer(200, {"Content-Encoding": encoding}, b"?", Damage.ENCODED))
