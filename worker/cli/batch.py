@@ -176,6 +176,7 @@ def retry(
             dry_run=False,
             via=via,
             recall=fleet.recall,
+            whole=only is None,
         )
     )
 

@@ -17,8 +17,8 @@ from worker.compose.reporting import last_report
 from worker.compose.session import SessionRequest, run_session
 from worker.connection import load_key
 from worker.errors import BulkUnverifyError, UsageError
-from worker.hints import typed, typed_for
-from worker.ledger import facts, withdraw
+from worker.hints import BY_WORKERS, typed, typed_for
+from worker.ledger import facts, left_of_retry, withdraw
 from worker.model import Outcome, RunState
 from worker.reportable import COLLECTED
 
@@ -42,6 +42,7 @@ class CarryOut:
         dry_run: Show what would be called, send nothing.
         via: The queue whose workers call; None to call from here.
         recall: Whether rows that are with a queue's workers are called by others, too.
+        whole: Whether `retry` was given without outcomes: then nothing may be pending beside them.
         new: Whether the run was planned by this very command.
         min_rows: Fewest rows to call for which it is carried out.
     """
@@ -55,6 +56,7 @@ class CarryOut:
     dry_run: bool
     via: Via | None = None
     recall: bool = False
+    whole: bool = False
     new: bool = False
     min_rows: int = 0
 
@@ -135,7 +137,7 @@ def _carry_out(order: CarryOut) -> None:
             summary = asyncio.run(run_session(request))
     except BulkUnverifyError as error:
         if not _had_no_effect(order, error):
-            show.resume_hint(order.folder, order.retake, by_workers=order.via is not None)
+            show.resume_hint(order.folder, order.retake, whole=order.whole, by_workers=order.via is not None)
         raise
     _conclude(order, summary)
 
@@ -162,12 +164,15 @@ def _refuse_collected(folder: RunFolder) -> None:
 def _is_done(order: CarryOut) -> bool:
     """Return whether there is nothing to send, and say so.
 
-    A `retry` that was halted or interrupted has taken its rows back: it goes on with what is pending.
+    A `retry --only` that was halted or interrupted has taken rows back: it goes on with these.
     """
     known = facts(order.folder)
     if order.retake:
+        pending = known.outcomes[Outcome.PENDING]
+        if order.whole and pending:
+            raise _pending_first(order.folder, pending)
         again = any(known.outcomes[outcome] for outcome in order.retake)
-        if again or known.state not in (RunState.PLANNED, RunState.FINISHED):
+        if again or (pending and left_of_retry(order.folder, order.retake)):
             return False
         show.nothing_to_retry(order.folder, order.retake)
         return True
@@ -175,6 +180,14 @@ def _is_done(order: CarryOut) -> bool:
         show.finished_before(order.folder)
         return True
     return False
+
+
+def _pending_first(folder: RunFolder, pending: int) -> UsageError:
+    command = typed_for(folder.path, "run", *(BY_WORKERS if facts(folder).called_via else ()))
+    return UsageError(
+        f"{pending:,} rows of run {folder.run_id} are pending: `{command}` first. To send rows of some outcomes"
+        " alone, name these with --only."
+    )
 
 
 def _conclude(order: CarryOut, summary: dict[str, object]) -> NoReturn:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from worker.errors import OutputError
 from worker.hints import BY_WORKERS, typed_for
-from worker.ledger import facts, foreseen
-from worker.model import RETRYABLE, Outcome
+from worker.ledger import facts, foreseen, left_of_retry
+from worker.model import Outcome
 from worker.printable import shown
 from worker.report.advice import lines
 from worker.units import format_duration
@@ -60,7 +60,9 @@ def plan(
     planned, known = folder.plan_summary(), facts(folder)
     outcomes = foreseen(folder)
     again = {outcome: count for outcome, count in outcomes.items() if count and outcome in retake}
-    calls, done = outcomes[Outcome.PENDING] + sum(again.values()), _done_before(outcomes, retake)
+    pending = outcomes[Outcome.PENDING]
+    left = left_of_retry(folder, retake) if retake else pending
+    calls, done = left + sum(again.values()), _done_before(outcomes, retake)
     say(f"Run        {folder.run_id}  ({folder.path})")
     say(f"Tenant     {known.tenant}")
     say(f"Operation  {known.operation}")
@@ -68,6 +70,8 @@ def plan(
     say(f"To call    {calls:,} rows; {done:,} are done already")
     if retake:
         say(f"Again      {', '.join(f'{count:,} {outcome}' for outcome, count in again.items()) or 'none'}")
+        if pending > left:
+            say(f"Stay       {pending - left:,} rows pending; they go with `{typed_for(folder.path, 'run')}`")
     say(
         f"Left out   {outcomes[Outcome.DUPLICATE]:,} duplicate, {outcomes[Outcome.INVALID]:,} invalid,"
         f" {outcomes[Outcome.EXCLUDED]:,} excluded"
@@ -178,11 +182,12 @@ def nothing_to_retry(folder: RunFolder, retake: frozenset[Outcome]) -> None:
     say(f"No row of run {folder.run_id} is {' or '.join(sorted(retake))}: nothing is sent.{others}")
 
 
-def resume_hint(folder: RunFolder, retake: frozenset[Outcome], *, by_workers: bool) -> None:
-    """Say how to go on after an error."""
-    only = ("--only", ",".join(sorted(retake))) if retake and retake != RETRYABLE else ()
+def resume_hint(folder: RunFolder, retake: frozenset[Outcome], *, whole: bool, by_workers: bool) -> None:
+    """Say how to go on after an error; what a `retry` of all took back is pending, and `run` goes on with it."""
+    begun = whole and facts(folder).outcomes[Outcome.PENDING] > 0
+    only = ("--only", ",".join(sorted(retake))) if retake and not whole else ()
     via = BY_WORKERS if by_workers else ()
-    command = typed_for(folder.path, "retry" if retake else "run", *only, *via)
+    command = typed_for(folder.path, "retry" if retake and not begun else "run", *only, *via)
     say(f"Once what is said below is mended, resume with: {command}")
 
 

@@ -24,6 +24,7 @@ from worker.compose.watch import Bounds, ProtectedLists, Watch
 from worker.connection import ApiKey, Tenant
 from worker.errors import BulkUnverifyError, ConfigurationError, LedgerError, UsageError, cause_of
 from worker.guard import Halt, HaltKind
+from worker.hints import typed_for
 from worker.ledger import NOT_COLLECTED, PUBLISHED_TO, RunFolder, RunLedger, facts, take_commands, tenant_lock
 from worker.model import Outcome, RunState
 
@@ -192,12 +193,23 @@ class _Session:
         pending = facts(self.request.folder).outcomes[Outcome.PENDING]
         if pending == 0:
             stop = Stop(RunState.FINISHED, "")
-        elif stop is None:  # of a run that was collected: nobody here knows these rows
-            stop = Stop(RunState.HALTED, f"{pending:,} of its rows {NOT_COLLECTED}")
+        elif stop is None:
+            stop = self._left(pending)
         await self.ledger.end_session(stop.state, stop.reason, engine.cool_down_s)
         self.log.info("session_ended", state=str(stop.state), reason=stop.reason, pending=pending)
         if halt is not None and halt.kind is HaltKind.CONFIGURATION:
             raise ConfigurationError(halt.reason)
+
+    def _left(self, pending: int) -> Stop:
+        """Return how a session ended that did all it had to, and left rows pending."""
+        folder = self.request.folder
+        if self.request.retake:
+            before = facts(folder).sessions[:-1]
+            cancelled = bool(before) and before[-1].state is RunState.CANCELLED
+            reason = f"{pending:,} rows were pending before this retry and stay so: `{typed_for(folder.path, 'run')}`"
+            return Stop(RunState.CANCELLED if cancelled else RunState.HALTED, reason)
+        # of a run that was collected: nobody here knows these rows
+        return Stop(RunState.HALTED, f"{pending:,} of its rows {NOT_COLLECTED}")
 
 
 def _stop_for(error: BaseException) -> Stop:

@@ -17,7 +17,7 @@ from worker.ledger.inbox import post as post_command
 from worker.ledger.inbox import take as take_commands
 from worker.ledger.ledger import RunLedger
 from worker.ledger.locks import FileLock, tenant_lock
-from worker.ledger.pending import foreseen, pending_rows
+from worker.ledger.pending import foreseen, left_of_retry, pending_rows
 from worker.ledger.planning import PlanDraft, remove_stale_drafts, withdraw
 from worker.ledger.schema import PUBLISHED_TO
 
@@ -39,6 +39,7 @@ __all__ = [
     "facts",
     "foreseen",
     "known_of",
+    "left_of_retry",
     "open_collected",
     "pending_rows",
     "post_command",

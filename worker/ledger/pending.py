@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 from collections.abc import Iterator
 from typing import Final
@@ -11,7 +12,7 @@ from worker.ledger.fold import facts, understood
 from worker.ledger.folder import RunFolder
 from worker.ledger.protection import IS_PROTECTED
 from worker.ledger.schema import connect
-from worker.ledger.steps import next_pending
+from worker.ledger.steps import TAKEN_UP, next_pending
 from worker.model import Outcome, Row
 from worker.protection import is_protected
 
@@ -19,6 +20,10 @@ _BARRED: Final = (
     "SELECT count(*) FROM rows LEFT JOIN outcomes ON outcomes.row = rows.row"  # noqa: S608 - a constant
     " WHERE EXISTS (SELECT 1 FROM protected) AND planned IS NULL AND outcomes.row IS NULL"
     f" AND {IS_PROTECTED}"
+)
+_LEFT: Final = (
+    "SELECT count(*) FROM rows WHERE planned IS NULL AND row NOT IN (SELECT row FROM outcomes)"  # noqa: S608
+    f" AND row IN ({TAKEN_UP})"
 )
 _AT_ONCE: Final = 1000
 
@@ -36,6 +41,17 @@ def foreseen(folder: RunFolder) -> dict[Outcome, int]:
         Outcome.PENDING: outcomes[Outcome.PENDING] - barred,
         Outcome.EXCLUDED: outcomes[Outcome.EXCLUDED] + barred,
     }
+
+
+def left_of_retry(folder: RunFolder, outcomes: frozenset[Outcome]) -> int:
+    """Return how many rows are pending because a `retry` of `outcomes` took them back and did not come to them.
+
+    Raises:
+        LedgerError: The ledger cannot be read.
+    """
+    with _reading(folder) as connection:
+        (count,) = connection.execute(_LEFT, {"outcomes": json.dumps(sorted(outcomes))}).fetchone()
+    return int(count)
 
 
 def pending_rows(folder: RunFolder) -> Iterator[Row]:

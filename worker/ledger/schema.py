@@ -31,6 +31,8 @@ _WAITING_INDEX: Final = (
     "CREATE INDEX IF NOT EXISTS waiting ON carried (not_before) WHERE not_before IS NOT NULL;"
 )
 
+_ASIDE: Final = "CREATE TABLE IF NOT EXISTS aside (row INTEGER PRIMARY KEY)"
+"""Pending rows that the session leaves as they are: a `retry` sends others."""
 TABLES: Final = f"""
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE rows (               -- the plan: never changed once it is complete
@@ -45,6 +47,7 @@ CREATE TABLE carried (            -- what attempts and earlier sessions left beh
   maybe_sent INTEGER NOT NULL,    -- 1: claimed when the process was killed; 2: and sent again since
   {", ".join(_WAITING)});
 {_WAITING_INDEX}
+{_ASIDE};
 CREATE TABLE outcomes (
   row INTEGER PRIMARY KEY, session INTEGER NOT NULL, outcome TEXT NOT NULL, http_status INTEGER,
   error_code TEXT, error_message TEXT, requests INTEGER NOT NULL, sent TEXT NOT NULL,
@@ -69,7 +72,7 @@ _SINCE: Final = {
     "CREATE TABLE IF NOT EXISTS collected (batch TEXT NOT NULL, number INTEGER NOT NULL, row INTEGER NOT NULL,"
     " PRIMARY KEY (batch, number)) WITHOUT ROWID; PRAGMA user_version = 2",
     2: "".join(f"ALTER TABLE carried ADD COLUMN {column};" for column in _WAITING)
-    + f"{_WAITING_INDEX} PRAGMA user_version = 3",
+    + f"{_WAITING_INDEX} {_ASIDE}; PRAGMA user_version = 3",
 }
 """What brings a ledger up from each older version to the next."""
 PUBLISHED_TO: Final = "published_to"
@@ -129,6 +132,7 @@ def _read_as_new(connection: sqlite3.Connection) -> None:
         f"CREATE TEMP VIEW carried AS WITH more ({names}) AS (VALUES ({values}))"  # noqa: S608 - constants
         " SELECT row, requests, maybe_sent, more.* FROM main.carried, more"
     )
+    connection.execute(_ASIDE.replace("TABLE", "TEMP TABLE", 1))
 
 
 def _open(path: Path, *, read_only: bool) -> sqlite3.Connection:

@@ -19,7 +19,7 @@ _PENDING: Final = (
     " coalesce(carried.requests, 0) AS requests, coalesce(carried.maybe_sent, 0) AS maybe_sent"
     " FROM rows LEFT JOIN outcomes ON outcomes.row = rows.row LEFT JOIN carried ON carried.row = rows.row"
     " WHERE rows.row > ? AND rows.planned IS NULL AND outcomes.row IS NULL"
-    " AND (? OR carried.not_before IS NULL)"
+    " AND (? OR (carried.not_before IS NULL AND rows.row NOT IN (SELECT row FROM aside)))"
     " AND (? OR rows.row NOT IN (SELECT row FROM in_flight)) ORDER BY rows.row LIMIT ?)"
 )
 # What is done row by row elsewhere is done here in one step of SQLite for many rows: see `inserts`.
@@ -40,24 +40,27 @@ _DUE: Final = (
     "SELECT carried.row, rows.user_id, rows.identifier_id, carried.requests, carried.maybe_sent,"  # noqa: S608
     f" {_EFFORT} FROM carried CROSS JOIN rows ON rows.row = carried.row"
     " WHERE carried.not_before <= ? AND carried.row NOT IN (SELECT row FROM in_flight)"
+    " AND carried.row NOT IN (SELECT row FROM aside)"
     " ORDER BY carried.not_before LIMIT ?"
 )
 _DUE_AT: Final = (
     "SELECT min(not_before) FROM carried WHERE not_before IS NOT NULL"
-    " AND row NOT IN (SELECT row FROM in_flight)"
+    " AND row NOT IN (SELECT row FROM in_flight) AND row NOT IN (SELECT row FROM aside)"
 )
 _WAKE: Final = (
     "UPDATE carried SET answered = -1, owed = 0, free = 0, not_before ="
     " min(max(not_before, ?), ?) WHERE not_before IS NOT NULL"
 )
 _STANDING: Final = (
-    "SELECT (SELECT count(*) FROM rows WHERE planned IS NULL) - (SELECT count(*) FROM outcomes),"
-    " (SELECT count(*) FROM carried WHERE not_before IS NOT NULL), (SELECT coalesce(max(row), 0) FROM rows)"
+    "SELECT (SELECT count(*) FROM rows WHERE planned IS NULL) - (SELECT count(*) FROM outcomes)"
+    " - (SELECT count(*) FROM aside), (SELECT count(*) FROM carried WHERE not_before IS NOT NULL"
+    " AND row NOT IN (SELECT row FROM aside)), (SELECT coalesce(max(row), 0) FROM rows)"
 )
 _FRESH: Final = (
     "SELECT rows.row FROM rows WHERE rows.row >= ? AND rows.row > ? AND rows.planned IS NULL"
     " AND NOT EXISTS (SELECT 1 FROM outcomes WHERE outcomes.row = rows.row)"
     " AND NOT EXISTS (SELECT 1 FROM in_flight WHERE in_flight.row = rows.row)"
+    " AND NOT EXISTS (SELECT 1 FROM aside WHERE aside.row = rows.row)"
     " AND NOT EXISTS (SELECT 1 FROM carried WHERE carried.row = rows.row AND not_before IS NOT NULL)"
     " AND rows.row NOT IN (SELECT value FROM json_each(?)) LIMIT 1"
 )
@@ -79,6 +82,15 @@ _KILLED: Final = (
     "UPDATE sessions SET state = 'interrupted', halt_reason = 'the process was killed', ended_at ="
     " max(started_at, coalesce((SELECT max(finished_at) FROM outcomes WHERE session = number), 0))"
     " WHERE ended_at IS NULL"
+)
+TAKEN_UP: Final = (
+    "SELECT row FROM history WHERE why = 'retry' AND outcome IN (SELECT value FROM json_each(:outcomes))"
+    " AND id IN (SELECT max(id) FROM history GROUP BY row)"
+)
+"""Rows that a `retry` took back; those that are pending it did not come to send."""
+_SET_ASIDE: Final = (
+    "INSERT INTO aside SELECT row FROM rows WHERE planned IS NULL AND row NOT IN (SELECT row FROM outcomes)"  # noqa: S608
+    f" AND row NOT IN (SELECT row FROM published) AND row NOT IN ({TAKEN_UP})"
 )
 _CHOSEN: Final = (
     "INSERT INTO temp.chosen SELECT row FROM outcomes"
@@ -124,8 +136,8 @@ def begin_session(
 ) -> int:
     """Close what a killed session left open, begin the next one, and take back `retake`; returns its number.
 
-    What was published stays with the workers of `publishes_to`. Without any, or to `recall` it, it comes back, and
-    may have been called.
+    With `retake` other rows that are pending stay so. What was published stays with the workers of `publishes_to`.
+    Without any, or to `recall` it, it comes back, and may have been called.
     """
     if recall or not publishes_to:
         connection.execute("DELETE FROM published")
@@ -142,8 +154,10 @@ def begin_session(
     )
     assert cursor.lastrowid is not None
     end_outage(connection, now)
+    connection.execute("DELETE FROM aside")
     connection.execute(_WAKE, (now + _FIRST_OTHERS_S, now + _LONGEST_WAIT_S))
     if retake:
+        connection.execute(_SET_ASIDE, {"outcomes": json.dumps(sorted(retake))})
         take_back(connection, retake, session=None, http_status=None, now=now, why="retry")
     return cursor.lastrowid
 
@@ -252,7 +266,9 @@ def due_at(connection: sqlite3.Connection) -> float | None:
 
 def is_any_waiting(connection: sqlite3.Connection) -> bool:
     """Return whether a row was tried and has to go again; one that is being called again among them."""
-    found = connection.execute("SELECT 1 FROM carried WHERE not_before IS NOT NULL LIMIT 1").fetchone()
+    found = connection.execute(
+        "SELECT 1 FROM carried WHERE not_before IS NOT NULL AND row NOT IN (SELECT row FROM aside) LIMIT 1"
+    ).fetchone()
     return found is not None
 
 
