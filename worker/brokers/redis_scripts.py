@@ -64,7 +64,7 @@ JOIN: Final = """#!lua flags=allow-oom
 redis.call('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')
 """
 DEPTH: Final = """#!lua flags=no-writes
--- Both at one moment; a transaction would do, but a full Redis takes no command into one, not even these.
+-- Both at one moment; a transaction would do, but into one a full Redis 7.0 takes no command, not even these.
 -- KEYS: stream. ARGV: group.
 return {redis.call('XLEN', KEYS[1]), redis.call('XPENDING', KEYS[1], ARGV[1])}
 """

@@ -39,7 +39,7 @@ def read(path: Path, data: str | bytes) -> list[InputRow]:
         ("in.jsonl", "[\n" + ",\n".join(map(json.dumps, _ROWS)) + "\n]\n"),
         ("in.json", "\n".join(json.dumps(row, indent=2) for row in _ROWS)),
         ("in.json", "".join(json.dumps([row]) + "\n" for row in _ROWS)),
-        ("in.json.gz", gzip.compress(json.dumps(_ROWS).encode())),
+        ("in.json.gz", gzip.compress(json.dumps(_ROWS).encode(), mtime=0)),
         ("in.json", "\ufeff" + json.dumps(_ROWS, ensure_ascii=False)),
         ("in.jsonl", "".join(json.dumps(row) + "\n" for row in _ROWS)),
     ],
