@@ -9,6 +9,7 @@ from typing import Final
 
 from worker.causes import Cause, Causes, told
 from worker.model import FAILURES, Decision, Outcome, Trouble, Verdict
+from worker.suspicion import UNKNOWN, Suspicion, counts, explain, suspicion_of
 
 STREAK: Final = 20
 """First answers of one suspicious kind in a row, each of another row, that show a wrong run."""
@@ -20,16 +21,10 @@ WINDOW: Final = 500
 """Rows finished last whose share of failures is judged by itself: what went well before does not dilute it."""
 
 _MISCONFIGURED: Final = frozenset({Trouble.UNKNOWN_HOST, Trouble.CERTIFICATE, Trouble.PROXY})
-_FINAL: Final = Decision.FINAL
 _SUCCEEDED: Final = Outcome.SUCCEEDED
 _NOT_FOUND: Final = Outcome.NOT_FOUND
 _EXHAUSTED: Final = Outcome.EXHAUSTED
-_FORBIDDEN_STATUS: Final = 403
-_ADVICE: Final = {
-    401: "the key is missing, wrong, revoked, or of another tenant. Check it with `bulk-unverify doctor`",
-    402: "the tenant's plan lacks this feature. Ask the tenant's owner",
-}
-_REDIRECT: Final = "a redirect is never followed, so the key goes nowhere else. Check the tenant's domain"
+_EXCLUDED: Final = Outcome.EXCLUDED
 
 
 class HaltKind(enum.StrEnum):
@@ -91,53 +86,6 @@ class Halt:
         )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Suspicion:
-    """A kind of answer that, if there is nothing else, means that the whole run is wrong."""
-
-    label: str
-    advice: str
-    outcome: Outcome
-    status: int | None = None
-
-
-_FORBIDDEN: Final = _Suspicion(
-    "403",
-    "The key may not do this, or no longer, or something refuses by 403 at this pace. Check the key with"
-    " `bulk-unverify doctor`; where a limiter or a firewall refuses, go on with a lower --rate; if these rows may"
-    " count as refused, go on with --accept refused",
-    Outcome.REFUSED,
-    _FORBIDDEN_STATUS,
-)
-_UNKNOWN: Final = _Suspicion(
-    "404",
-    "Probably the wrong tenant, or a file of another tenant. Check both; if these users are gone, go on with"
-    " --accept not_found",
-    _NOT_FOUND,
-    404,
-)
-_UNCONFIRMED: Final = _Suspicion(
-    "unconfirmed",
-    "The tenant answers and does not show the change. Look at one of these users in the tenant's console, and at"
-    " --operation; if these rows may stay unconfirmed, go on with --accept unconfirmed",
-    Outcome.UNCONFIRMED,
-)
-
-
-def suspect(verdict: Verdict) -> Outcome | None:
-    """Return the outcome by which an answer is suspicious if there is nothing else, or None."""
-    suspicion = _suspicion(verdict)
-    return None if suspicion is None else suspicion.outcome
-
-
-def counts(verdict: Verdict) -> bool:
-    """Return whether this is an answer that a streak is made of, or broken by: only the API's own final one.
-
-    5xx, 408, 425, 429, what broke off, what never came and what is not the API's own do neither.
-    """
-    return verdict.decision is _FINAL and verdict.outcome is not Outcome.EXCLUDED
-
-
 class Guard:
     """Watches the verdicts of one session; each session counts afresh.
 
@@ -158,10 +106,9 @@ class Guard:
         self._finished = self._failed = self._exhausted = 0
         self._causes = Causes()
         self._outcomes: collections.Counter[Outcome] = collections.Counter()
-        self._window: collections.deque[tuple[int, Verdict] | None] = collections.deque(maxlen=WINDOW)
-        """The rows finished last, oldest first: those that failed, and None for each other one."""
-        self._failed_in_window = 0
-        self._suspicion: _Suspicion | None = None
+        self._window: collections.deque[tuple[int, int, Verdict]] = collections.deque()
+        """Those that failed of the rows finished last, oldest first: how many had finished by then, row, verdict."""
+        self._suspicion: Suspicion | None = None
         self._streak: list[tuple[int, Verdict]] = []
         self._halt: Halt | None = None
         self._halted_by = Causes()
@@ -184,7 +131,7 @@ class Guard:
         if self._stands:
             return self._add_answer(row, verdict) if first else None
         if verdict.decision is Decision.HALT:
-            return self._stop(Halt(HaltKind.ANSWER, _explain(verdict)))
+            return self._stop(Halt(HaltKind.ANSWER, explain(verdict)))
         if verdict.status is not None:
             self._answered = True
         elif not self._answered and verdict.error_code in _MISCONFIGURED:
@@ -203,21 +150,23 @@ class Guard:
                 sick rows finish last.
         """
         outcome = verdict.outcome
-        if outcome is Outcome.EXCLUDED:
+        if outcome is _EXCLUDED:
             return None
-        failed = outcome in self._counted
+        if outcome is _SUCCEEDED or outcome not in self._counted:
+            self._finished += 1
+            # a row that did not fail lowers every share, but may be the one from which on they are judged
+            return self._judge_shares(others_pending) if self._finished == MINIMUM_FINISHED else None
         if self._stands:
-            return self._add_finished(row, verdict) if failed else None
+            return self._add_finished(row, verdict)
         self._finished += 1
-        if failed:
-            self._outcomes[outcome] += 1
-            self._causes.add(verdict.status, verdict.error_code, verdict.error_message)
-            if outcome is _EXHAUSTED:
-                self._exhausted += 1
-            else:
-                self._failed += 1
-        self._slide((row, verdict) if failed and outcome is not _EXHAUSTED else None)
-        return self._judge_shares(others_pending) if self._failed or self._exhausted else None
+        self._outcomes[outcome] += 1
+        self._causes.add(verdict.status, verdict.error_code, verdict.error_message)
+        if outcome is _EXHAUSTED:
+            self._exhausted += 1
+        else:
+            self._failed += 1
+            self._window.append((self._finished, row, verdict))
+        return self._judge_shares(others_pending)
 
     def believe(self) -> None:
         """Take back a halt that stood only `unless_answering`: the tenant answered, so its 404 are the rows' own."""
@@ -259,32 +208,30 @@ class Guard:
             )
         )
 
-    def _suspect(self, verdict: Verdict) -> _Suspicion | None:
+    def _suspect(self, verdict: Verdict) -> Suspicion | None:
         """Return what makes an answer suspicious at this point, or None if nothing does."""
-        suspicion = _suspicion(verdict)
-        if suspicion is _UNKNOWN:
+        suspicion = suspicion_of(verdict)
+        if suspicion is UNKNOWN:
             accepted = _NOT_FOUND in self._accept and not self._asks
             return None if self._succeeded or accepted else suspicion
         return None if suspicion is None or suspicion.outcome in self._accept else suspicion
 
-    def _slide(self, failure: tuple[int, Verdict] | None) -> None:
-        window = self._window
-        if len(window) == WINDOW and window[0] is not None:
-            self._failed_in_window -= 1
-        window.append(failure)
-        self._failed_in_window += failure is not None
-
     def _judge_shares(self, others_pending: bool) -> Halt | None:
+        if self._stands:
+            return None
+        window = self._window
+        while window and window[0][0] <= self._finished - WINDOW:
+            window.popleft()
         failed = self._failed + (self._exhausted if others_pending else 0)
         if self._finished >= MINIMUM_FINISHED and failed > self._max_failures * self._finished:
             self._halted_by = self._causes
             counted = self._counted if others_pending else self._counted - {_EXHAUSTED}
             return self._too_many(f"{failed:,} of {self._finished:,} rows failed in this session", counted)
-        if self._failed_in_window > self._max_failures * WINDOW:
-            failures = [failure for failure in self._window if failure is not None]
+        if len(window) > self._max_failures * WINDOW:
+            failures = [(row, verdict) for _, row, verdict in window]
             self._count_evidence(failures)
             return self._too_many(
-                f"{self._failed_in_window:,} of the last {WINDOW} rows failed",
+                f"{len(failures):,} of the last {WINDOW} rows failed",
                 self._counted - {_EXHAUSTED},
                 frozenset(row for row, _ in failures),
             )
@@ -331,25 +278,6 @@ class Guard:
     def _count_evidence(self, failures: list[tuple[int, Verdict]]) -> None:
         for _, verdict in failures:
             self._halted_by.add(verdict.status, verdict.error_code, verdict.error_message)
-
-
-def _suspicion(verdict: Verdict) -> _Suspicion | None:
-    if not counts(verdict):
-        return None
-    if verdict.outcome is Outcome.UNCONFIRMED:
-        return _UNCONFIRMED
-    if verdict.outcome is _NOT_FOUND:
-        return _UNKNOWN
-    return _FORBIDDEN if verdict.status == _FORBIDDEN_STATUS else None
-
-
-def _explain(verdict: Verdict) -> str:
-    status, message = verdict.status or 0, verdict.error_message.rstrip(" .")
-    advice = _ADVICE.get(status)
-    if advice is None:
-        return f"the tenant answered {status}, which {message}: {_REDIRECT}"
-    said = f". It said: {verdict.error_code} {message}" if message else ""
-    return f"the tenant answered {status}: {advice}{said}"
 
 
 def _percent(share: float) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from worker.guard import Halt, counts, suspect
+from worker.guard import Halt
 from worker.model import FAILURES, Outcome, Result
+from worker.suspicion import counts, suspect
 
 
 class Evidence:
