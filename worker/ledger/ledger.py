@@ -461,7 +461,7 @@ def _draw(connection: sqlite3.Connection, standing: steps.Standing) -> frozenset
     wanted = min(_KEPT, (standing.pending - standing.failed) // _KEPT_ONE_IN)
     drawn: set[int] = set()
     for part in range(wanted):
-        at_least = standing.last * part // wanted + 1
+        at_least = standing.last * (2 * part + 1) // (2 * wanted)
         number = steps.fresh_row(connection, at_least, 0, drawn)
         if number is not None:
             drawn.add(number)
