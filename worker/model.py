@@ -55,6 +55,23 @@ REPORT_COLUMNS: Final = (
 """The columns that a report adds after the input's own."""
 
 
+BROKEN_ROWS: Final = frozenset(
+    {
+        "wrong_column_count",
+        "broken_quoting",
+        "undecodable",
+        "not_text",
+        "not_whole",
+        "not_an_object",
+        "repeated_key",
+    }
+)
+"""Error codes of rows whose cells are not what the input's row was, but may look sound in a report."""
+
+BROKEN_ROW: Final = "_broken_row"
+"""The column of `failed.csv` that holds what was read of such a row: a JSON array of its cells."""
+
+
 class RunState(enum.StrEnum):
     """Where a run stands. `RUNNING` with nobody holding the run's lock means that it was killed."""
 

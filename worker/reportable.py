@@ -52,6 +52,23 @@ class ReportRow:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class PlannedRow:
+    """A row as its run planned it.
+
+    Attributes:
+        user_id: The user's id.
+        identifier_id: The identifier's id.
+        cells: Its cells, in the order of the run's header.
+        invalid: Whether the run called it invalid.
+    """
+
+    user_id: str
+    identifier_id: str
+    cells: tuple[str, ...]
+    invalid: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class SessionFacts:
     """One session of a run: from taking the ledger's lock to letting it go.
 
@@ -114,6 +131,7 @@ class RunFacts:
         selection: How the input was read, as text by name: what was said of its columns, for example.
         warnings: What looked wrong while it was read.
         outage: The last one, or None.
+        lists: Where its protected lists lie.
     """
 
     run_id: str
@@ -136,6 +154,7 @@ class RunFacts:
     selection: Mapping[str, str]
     warnings: tuple[Warned, ...] = ()
     outage: OutageFacts | None = None
+    lists: tuple[str, ...] = ()
 
     @property
     def called_via(self) -> str:

@@ -8,6 +8,8 @@ from typing import Final
 
 SENTENCES: Final[Mapping[str, str]] = {
     "edge_white_space": "an id begins or ends with white space or an invisible character, and is sent as it is",
+    "unknown_run": "it is of a report whose run is not in --runs, so nobody can tell whether its ids were changed",
+    "escaped_id": "an id begins with ' as in a report, but its run is not known and this is no CSV: sent as it is",
     "empty_part": "it holds nothing",
     "placeholder": "an id is a word that programs write where there is no value (NULL, NA, nan, #N/A)",
     "rounded_number": "an id looks like a number that a program rounded or reformatted (1.2E+19, 60012345.0)",

@@ -30,7 +30,7 @@ def test_a_finished_run_names_retry(tmp_path: Path, planned: str) -> None:
 
 def test_the_failed_file_is_fed_back_with_the_runs_operation(tmp_path: Path, planned: str) -> None:
     shown = call(tmp_path, "run", planned, "--runs", "my runs", "--yes", "--min-rows", "0").stderr
-    [line] = [line for line in shown.splitlines() if "failed.csv, then run that file:" in line]
+    [line] = [line for line in shown.splitlines() if "invalid.csv, then run that file:" in line]
     words = shlex.split(line.partition("that file: ")[2])
     assert words[0] == "bulk-unverify"
     again = call(tmp_path, *words[1:], "--dry-run")

@@ -15,6 +15,7 @@ from typing import Final
 
 from worker.brokers import QueueAddress, open_queue
 from worker.compose.operations import find_operation
+from worker.compose.origins import origins
 from worker.compose.planning import make_private, refuse_warnings
 from worker.intake import InputOptions, as_parts, load_protected, open_table
 from worker.ledger import Binding, PlanDraft, RunFolder, facts, pending_rows, remove_stale_drafts
@@ -127,7 +128,8 @@ def _planned(request: EnqueueRequest) -> Iterator[tuple[RunFolder, str]]:
     unbound = Binding(request.input_path.name, "", request.tenant or "", request.operation or "", {})
     with (
         as_parts((request.input_path, *request.further), request.runs_dir) as parts,
-        open_table(parts, request.input_options) as table,
+        origins(request.runs_dir) as known,
+        open_table(parts, request.input_options, known) as table,
         PlanDraft(
             request.runs_dir, "enqueue", unbound, operator="", reason="", planned_at=time.time()
         ) as draft,

@@ -16,6 +16,7 @@ from typing import Final
 
 from worker.compose.choosing import KnownRuns, selection_of
 from worker.compose.operations import find_operation
+from worker.compose.origins import origins
 from worker.connection import Tenant
 from worker.errors import InputError, UsageError, WarnedError
 from worker.intake import (
@@ -131,7 +132,8 @@ def _draft(
     protected = load_protected(request.exclude) if request.exclude else frozenset()
     now = time.time()
     with (
-        open_table(parts, request.input_options) as table,
+        origins(request.runs_dir) as known,
+        open_table(parts, request.input_options, known) as table,
         PlanDraft(
             request.runs_dir,
             _run_id(request.input_path, now),

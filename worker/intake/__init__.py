@@ -2,6 +2,7 @@
 
 from worker.intake.check import find_fault
 from worker.intake.options import InputOptions
+from worker.intake.origins import Origins
 from worker.intake.parts import Part, as_parts, digest_of, part_files
 from worker.intake.protected import load_protected
 from worker.intake.spool import as_file, is_stream, spooled
@@ -10,6 +11,7 @@ from worker.intake.table import Table, open_table
 
 __all__ = [
     "InputOptions",
+    "Origins",
     "Part",
     "Table",
     "as_file",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from worker.errors import InputError
+from worker.intake.escaped import is_report
 from worker.intake.options import InputOptions
 from worker.model import REPORT_COLUMNS
 
@@ -83,7 +84,7 @@ def has_own_columns(header: Sequence[str], name: str) -> bool:
     Raises:
         InputError: It holds other columns of ours, which the next report could not tell from its own.
     """
-    if "_row" in header:
+    if is_report(header):
         return True
     if taken := [column for column in header if column in REPORT_COLUMNS]:
         raise own_column_refusal(name, taken[0])

@@ -11,6 +11,7 @@ import msgspec
 from worker.intake.check import Fault
 from worker.intake.columns import own_column_refusal
 from worker.intake.delimited import Record, find_damage
+from worker.intake.escaped import own_name
 from worker.intake.text import LONGEST_LINE_CHARS, Block, is_damaged, show_damage
 from worker.model import REPORT_COLUMNS
 from worker.nesting import is_too_deep
@@ -50,6 +51,10 @@ class ObjectReader:
         identifier: The same for the identifier's.
         name: What messages call the input.
         report: Whether the input is a report of ours, whose own columns are dropped.
+
+    Attributes:
+        report: As given.
+        own: What those columns held in the last record.
     """
 
     def __init__(self, columns: list[str], user: str, identifier: str, name: str, *, report: bool) -> None:
@@ -58,7 +63,8 @@ class ObjectReader:
         self._columns = columns
         self._positions = {column: index for index, column in enumerate(columns)}
         self._ids = {"user_id": user, "identifier_id": identifier}
-        self._dropped = frozenset(REPORT_COLUMNS) if report else frozenset[str]()
+        self.report = report
+        self.own: dict[str, str] = {}
 
     def records(self, blocks: Iterator[Block], number: int = 0) -> Iterator[Record]:
         """Yield one record for each line that is not blank; what is no object has the line as its only cell.
@@ -91,7 +97,9 @@ class ObjectReader:
             fault = find_damage([line]) or Fault("not_an_object", "this is not one JSON object")
             return [show_damage(line.rstrip("\r\n"))[:_SHOWN_CHARS]], fault
         try:
-            texts = {key: _text(bytes(raw)) for key, raw in parsed.items() if key not in self._dropped}
+            texts = {key: _text(bytes(raw)) for key, raw in parsed.items()}
+            if self.report:
+                self.own = {name: texts.pop(key) for key in parsed if (name := own_name(key))}
             repeated = self._repeated_id(line)
         except msgspec.DecodeError:
             return [line.rstrip("\r\n")[:_SHOWN_CHARS]], Fault("not_an_object", "a string is not sound JSON")

@@ -18,6 +18,7 @@ from worker.intake.nested import filter_of
 from worker.intake.objects import ObjectReader, parse, sample_columns
 from worker.intake.opened import Opened, refuse_other
 from worker.intake.options import InputOptions
+from worker.intake.restored import Beside, Restorer, restored_objects
 from worker.intake.rows import Shape
 from worker.intake.stored import NothingHeldError, StoredFile
 from worker.intake.text import blocks
@@ -29,7 +30,9 @@ _NO_LINES: Final = re.compile(r"\s*\{\s*(?:[\r\n]|\Z)|\s*\{[^\r\n]*[,{\[]\s*[\r\
 """An object of which the first line is not the whole."""
 
 
-def open_json(stored: StoredFile, pieces: Pieces, options: InputOptions, like: Opened | None) -> Opened:
+def open_json(
+    stored: StoredFile, pieces: Pieces, options: InputOptions, beside: Beside, like: Opened | None
+) -> Opened:
     """Find the columns of JSON; arguments as of `open_records`.
 
     Raises:
@@ -38,11 +41,11 @@ def open_json(stored: StoredFile, pieces: Pieces, options: InputOptions, like: O
     if like is not None:
         refuse_other(like, "jsonl", None, 0, stored.name)
     if _is_document(pieces.start):
-        return _open_document(stored, pieces, options, like)
+        return _open_document(stored, pieces, options, beside, like)
     text = Text(blocks(pieces.text), stored.name)
     reader, columns, ids = _reader(stored, text.head.lines, options, like)
     records = reader.records(itertools.chain([text.head], text.rest), text.skipped)
-    return _opened(stored, columns, ids, pieces.encoding, records)
+    return _opened(stored, pieces.encoding, (reader, columns, ids), records, beside)
 
 
 def _is_document(start: str) -> bool:
@@ -53,7 +56,9 @@ def _is_document(start: str) -> bool:
     return parse(first) is None and _NO_LINES.match(start) is not None
 
 
-def _open_document(stored: StoredFile, pieces: Pieces, options: InputOptions, like: Opened | None) -> Opened:
+def _open_document(
+    stored: StoredFile, pieces: Pieces, options: InputOptions, beside: Beside, like: Opened | None
+) -> Opened:
     found = values(pieces.text, stored.name)
     sample: list[tuple[int, str]] = []
     chars = 0
@@ -69,7 +74,7 @@ def _open_document(stored: StoredFile, pieces: Pieces, options: InputOptions, li
         raise NothingHeldError(f"{stored.name} holds an empty array: give a file with rows.")
     reader, columns, ids = _reader(stored, [text for _, text in sample], options, like, document=pieces.start)
     records = reader.values(itertools.chain(sample, found))
-    return _opened(stored, columns, ids, pieces.encoding, records)
+    return _opened(stored, pieces.encoding, (reader, columns, ids), records, beside)
 
 
 def _reader(
@@ -102,8 +107,15 @@ def _reader(
 
 
 def _opened(
-    stored: StoredFile, columns: list[str], ids: tuple[int, int], encoding: str, records: Iterator[Record]
+    stored: StoredFile,
+    encoding: str,
+    found: tuple[ObjectReader, list[str], tuple[int, int]],
+    records: Iterator[Record],
+    beside: Beside,
 ) -> Opened:
+    reader, columns, ids = found
+    if reader.report:
+        records = restored_objects(reader, records, Restorer(columns, ids, beside, is_text=False))
     return Opened(stored.name, columns, (), Shape(0, ids), {"format": "jsonl", "encoding": encoding}, records)
 
 

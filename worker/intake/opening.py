@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +18,8 @@ from worker.intake.head import Text, open_pieces, read_header
 from worker.intake.opened import Opened, refuse_other
 from worker.intake.opened_json import open_json
 from worker.intake.options import InputOptions
-from worker.intake.rows import Shape, Tidy, still_broken
+from worker.intake.restored import Beside, Restorer, restored_text
+from worker.intake.rows import Shape
 from worker.intake.stored import StoredFile
 from worker.intake.structure import Structure
 from worker.intake.text import blocks
@@ -31,13 +31,16 @@ _JSON_START: Final = re.compile(r'\s*(?:\{|\[\s*[\[\]{"])')
 _PACKED_SUFFIXES: Final = frozenset({".gz", ".zst"})
 
 
-def open_records(stored: StoredFile, path: Path, options: InputOptions, like: Opened | None = None) -> Opened:
+def open_records(
+    stored: StoredFile, path: Path, options: InputOptions, beside: Beside, like: Opened | None = None
+) -> Opened:
     """Detect the format of `stored`, which lies at `path`, and find its columns.
 
     Args:
         stored: The file.
         path: Where it lies.
         options: What was said of the input.
+        beside: The runs whose reports may come back, and where warnings are counted.
         like: The first part of the same input, whose columns this one is to have; None if this is the first.
 
     Raises:
@@ -45,9 +48,9 @@ def open_records(stored: StoredFile, path: Path, options: InputOptions, like: Op
     """
     pieces = open_pieces(stored, options.codec)
     if _is_json(path, pieces.start, options):
-        return open_json(stored, pieces, options, like)
+        return open_json(stored, pieces, options, beside, like)
     text = Text(blocks(pieces.text), stored.name)
-    return _open_delimited(stored, text, pieces.encoding, options, like)
+    return _open_delimited(stored, (text, pieces.encoding), options, beside, like)
 
 
 def _is_json(path: Path, start: str, options: InputOptions) -> bool:
@@ -60,8 +63,13 @@ def _is_json(path: Path, start: str, options: InputOptions) -> bool:
 
 
 def _open_delimited(
-    stored: StoredFile, text: Text, encoding: str, options: InputOptions, like: Opened | None
+    stored: StoredFile,
+    content: tuple[Text, str],
+    options: InputOptions,
+    beside: Beside,
+    like: Opened | None,
 ) -> Opened:
+    text, encoding = content
     sample, before = read_header(text.head, options, stored.name)
     if like is not None:
         refuse_other(like, "csv", sample.cells if options.header else None, sample.width, stored.name)
@@ -69,20 +77,21 @@ def _open_delimited(
         header, report = sample.cells, has_own_columns(sample.cells, stored.name)
     else:
         header, report = _numbered(sample, options, stored.name), False
-    tidy, columns = _tidier(header) if report else (None, list(header))
+    columns = [unescape(header[index]) for index in own_columns_dropped(header)] if report else list(header)
     ids = find_both(columns, options if options.header else InputOptions(), stored.name)
-    raw_ids = (header.index(columns[ids[0]]), header.index(columns[ids[1]])) if report else ids
+    kept = own_columns_dropped(header) if report else range(len(header))
+    raw_ids = kept[ids[0]], kept[ids[1]]
     told = options.quoting or (Quoting.RFC4180.value if report else None)
     first = dataclasses.replace(text.head, lines=text.head.lines[before:])
     read = examine(itertools.chain([first], text.rest), Form(sample.delimiter, header, raw_ids), told)
     parser = RecordParser(read.dialect, len(header), text.skipped + before, read.is_row)
     records = parser.records(read.blocks)
-    if report and "_error_code" in header:
-        records = still_broken(records, header.index("_error_code"))
+    if report:
+        records = restored_text(records, header, Restorer(columns, ids, beside, is_text=True))
     dialect = {"format": "csv", "delimiter": sample.delimiter, "quoting": read.dialect.quoting.word}
-    structure = Structure(header, raw_ids, named=options.header)
+    structure = Structure(columns, ids, named=options.header)
     watch = Watch(structure, read.usual, read.unclear, pads=read.pads, unended=lambda: parser.unended)
-    shape = Shape(len(header), ids, tidy, watch)
+    shape = Shape(len(columns), ids, watch)
     return Opened(stored.name, columns, tuple(header), shape, {**dialect, "encoding": encoding}, records)
 
 
@@ -101,13 +110,3 @@ def _numbered(sample: Sample, options: InputOptions, name: str) -> list[str]:
             )
         header[position - 1] = column
     return header
-
-
-def _tidier(header: Sequence[str]) -> tuple[Tidy, list[str]]:
-    """Return what makes a report's cells the input's again, and the input's columns."""
-    kept = own_columns_dropped(header)
-
-    def tidy(cells: list[str]) -> list[str]:
-        return [unescape(cells[index]) for index in kept if index < len(cells)]
-
-    return tidy, tidy(list(header))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from typing import Final
 
 import msgspec
@@ -16,12 +16,7 @@ from worker.intake.watch import Watch
 from worker.model import InputRow
 from worker.warned import Warnings
 
-_SHAPE_FAULTS: Final = frozenset({"wrong_column_count", "broken_quoting", "undecodable", "not_text"})
-"""Faults after which a row of a report is not what the input's row was, but may look sound."""
 _SHOWN_SURPLUS_CHARS: Final = 200
-
-Tidy = Callable[[list[str]], list[str]]
-"""Makes a report's cells the input's again."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -31,13 +26,11 @@ class Shape:
     Attributes:
         width: Cells of a sound record; 0 takes any number.
         ids: Indexes of the user's and the identifier's column within a row's cells.
-        tidy: Applied to each record first, or None.
         watch: Judges the records that do not look like most.
     """
 
     width: int
     ids: tuple[int, int]
-    tidy: Tidy | None = None
     watch: Watch = dataclasses.field(default_factory=Watch)
 
 
@@ -53,24 +46,23 @@ def number_rows(
         number: Rows before them.
         part: Name of the part that they are of, for messages; empty where it is the whole input.
     """
-    width, tidy, watch, is_usual = shape.width, shape.tidy, shape.watch, shape.watch.is_usual
+    width, watch, is_usual = shape.width, shape.watch, shape.watch.is_usual
     user_index, identifier_index = shape.ids
     row: InputRow | None = None
-    for line, raw_cells, fault in records:
-        if fault is None and watch.doubt is None and (not width or len(raw_cells) == width):
-            cells = tidy(raw_cells) if tidy else raw_cells
+    for line, cells, fault in records:
+        if fault is None and watch.doubt is None and (not width or len(cells) == width):
             user_id, identifier_id = cells[user_index], cells[identifier_index]
             if is_usual(f"{user_id}\n{identifier_id}"):
                 number += 1
                 row = InputRow(number, line, user_id, identifier_id, cells)
                 yield row
                 continue
-        elif len(raw_cells) == 1 and not fault and not raw_cells[0].strip():
+        elif len(cells) == 1 and not fault and not cells[0].strip():
             continue
         number += 1
-        row = _judged(number, (line, raw_cells, fault), shape, warnings)
+        row = _judged(number, (line, cells, fault), shape, warnings)
         yield _placed(row, part) if part and row.error_code else row
-    if row is not None and not row.error_code and watch.may_be_cut(raw_cells):
+    if row is not None and not row.error_code and watch.may_be_cut(cells):
         warnings.add("cut_off_id", row.line)
     return number
 
@@ -82,47 +74,30 @@ def _placed(row: InputRow, part: str) -> InputRow:
 
 def _judged(number: int, record: Record, shape: Shape, warnings: Warnings) -> InputRow:
     """Return the row of a record that is looked at closely."""
-    line, raw_cells, fault = record
+    line, cells, fault = record
     watch, width = shape.watch, shape.width
-    if fault is None and width and len(raw_cells) != width:
-        raw_cells, fault = _filled(raw_cells, shape)
+    if fault is None and width and len(cells) != width:
+        cells, fault = _filled(cells, shape)
     if fault is not None:
-        return _invalid(number, line, raw_cells, fault, shape)
-    cells = shape.tidy(raw_cells) if shape.tidy else raw_cells
+        return _invalid(number, line, cells, fault, shape)
     user_id, identifier_id = (unwrapped(cells[index]) for index in shape.ids)
-    wrong = watch.find_fault(raw_cells, user_id, identifier_id)
+    wrong = watch.find_fault(cells, user_id, identifier_id)
     if wrong is None:
         watch.warn(user_id, identifier_id, line, warnings)
     return InputRow(number, line, user_id, identifier_id, cells, *(wrong or ("", "")))
 
 
-def _filled(raw_cells: list[str], shape: Shape) -> tuple[list[str], Fault | None]:
+def _filled(cells: list[str], shape: Shape) -> tuple[list[str], Fault | None]:
     """Return a record with the empty cells that its writer left out at the end, or why it is no row."""
-    if structure := shape.watch.find_structure(raw_cells):
-        return raw_cells, structure
-    if len(raw_cells) > shape.width or not shape.watch.may_lack_cells(raw_cells):
-        return raw_cells, shape.watch.doubt or _miscounted(raw_cells, shape.width)
-    return raw_cells + [""] * (shape.width - len(raw_cells)), None
+    if structure := shape.watch.find_structure(cells):
+        return cells, structure
+    if len(cells) > shape.width or not shape.watch.may_lack_cells(cells):
+        return cells, shape.watch.doubt or _miscounted(cells, shape.width)
+    return cells + [""] * (shape.width - len(cells)), None
 
 
-def still_broken(records: Iterator[Record], code_index: int) -> Iterator[Record]:
-    """Keep rows of a report invalid whose cells may stand in the wrong columns or are not what they were.
-
-    A report has as many cells in each row as its header: a row that once had more or fewer looks sound in it, and
-    calling it could call somebody else.
-    """
-    for line, cells, fault in records:
-        code = cells[code_index] if fault is None and code_index < len(cells) else ""
-        if code in _SHAPE_FAULTS:
-            message = "the run that wrote this file found it broken; mend the row and empty its _error_code"
-            yield line, cells, Fault(code, message)
-        else:
-            yield line, cells, fault
-
-
-def _invalid(number: int, line: int, raw_cells: list[str], fault: Fault, shape: Shape) -> InputRow:
+def _invalid(number: int, line: int, cells: list[str], fault: Fault, shape: Shape) -> InputRow:
     user_index, identifier_index = shape.ids
-    cells = shape.tidy(raw_cells) if shape.tidy and len(raw_cells) > 1 else raw_cells
     whole = len(cells) > 1
     user_id = cells[user_index] if whole and user_index < len(cells) else ""
     identifier_id = cells[identifier_index] if whole and identifier_index < len(cells) else ""

@@ -12,7 +12,9 @@ from worker.errors import InputError
 from worker.intake.opened import Opened
 from worker.intake.opening import open_records
 from worker.intake.options import InputOptions
+from worker.intake.origins import Origins, no_origins
 from worker.intake.parts import Part, joined
+from worker.intake.restored import Beside
 from worker.intake.rows import limited, number_rows
 from worker.intake.stored import NothingHeldError, StoredFile, digest, open_stored
 from worker.model import InputRow
@@ -33,6 +35,7 @@ class Table:
     Args:
         parts: The files, in order.
         options: How to read them.
+        origins: The runs that are known.
 
     Attributes:
         name: What messages call its first part that holds anything.
@@ -42,8 +45,9 @@ class Table:
         warnings: What looks wrong in the rows, complete once they are exhausted.
     """
 
-    def __init__(self, parts: Sequence[Part], options: InputOptions) -> None:
+    def __init__(self, parts: Sequence[Part], options: InputOptions, origins: Origins) -> None:
         self.warnings = Warnings()
+        self._beside = Beside(self.warnings, origins)
         self._only = len(parts) == 1
         self._options = options
         self._coming = iter(parts)
@@ -118,7 +122,7 @@ class Table:
         for part in self._coming:
             try:
                 stored = self._files.enter_context(open_stored(part.path, part.shown))
-                opened = open_records(stored, part.path, self._options, first and first.opened)
+                opened = open_records(stored, part.path, self._options, self._beside, first and first.opened)
             except NothingHeldError:
                 if self._only:
                     raise
@@ -130,11 +134,16 @@ class Table:
         return None
 
 
-def open_table(source: Path | Sequence[Part], options: InputOptions) -> Table:
+def open_table(source: Path | Sequence[Part], options: InputOptions, origins: Origins = no_origins) -> Table:
     """Return the table in a file, or in several parts, to be opened as a context.
+
+    Args:
+        source: The file, or its parts.
+        options: How to read it.
+        origins: The runs that are known: a report of theirs that comes back is compared with them.
 
     Raises:
         UsageError: An option can be meant for no file.
     """
     options.check()
-    return Table([Part(source)] if isinstance(source, Path) else source, options)
+    return Table([Part(source)] if isinstance(source, Path) else source, options, origins)

@@ -18,6 +18,7 @@ from worker.ledger.inbox import take as take_commands
 from worker.ledger.ledger import RunLedger
 from worker.ledger.locks import FileLock, tenant_lock
 from worker.ledger.pending import foreseen, left_of_retry, pending_rows
+from worker.ledger.planned import PlannedRows, planned_rows
 from worker.ledger.planning import PlanDraft, remove_stale_drafts, withdraw
 from worker.ledger.schema import PUBLISHED_TO
 
@@ -31,6 +32,7 @@ __all__ = [
     "FileLock",
     "PlanDraft",
     "PlanSummary",
+    "PlannedRows",
     "RunFolder",
     "RunLedger",
     "Taken",
@@ -42,6 +44,7 @@ __all__ = [
     "left_of_retry",
     "open_collected",
     "pending_rows",
+    "planned_rows",
     "post_command",
     "remove_stale_drafts",
     "report_rows",

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from worker.errors import LedgerError
-from worker.ledger.folder import RunFolder, warnings_of
+from worker.ledger.folder import LISTS, RunFolder, warnings_of
 from worker.ledger.schema import OUTAGE, RESENT, broken, connect
 from worker.model import Outcome, RunState
 from worker.reportable import COLLECTED, OutageFacts, ReportRow, RunFacts, SessionFacts
@@ -165,6 +165,7 @@ def _facts(connection: sqlite3.Connection, owned: Callable[[], bool]) -> RunFact
         selection=json.loads(meta["selection"]),
         warnings=warnings_of(meta),
         outage=OutageFacts(**json.loads(meta[OUTAGE])) if OUTAGE in meta else None,
+        lists=tuple(json.loads(meta.get(LISTS, "[]"))),
     )
 
 

@@ -40,8 +40,8 @@ def next_steps(facts: RunFacts, run_dir: Path) -> list[Step]:
     if outcomes[Outcome.INVALID]:
         steps.append(
             Step(
-                f"Mend the {outcomes[Outcome.INVALID]:,} invalid rows in failed.csv, then run that file:",
-                run_again(facts, run_dir / "failed.csv", runs_dir=run_dir.parent),
+                f"Mend the {outcomes[Outcome.INVALID]:,} invalid rows in invalid.csv, then run that file:",
+                _run_invalid(facts, run_dir),
             )
         )
     return steps
@@ -86,7 +86,18 @@ def _stopped(state: RunState) -> str:
     return "Halted" if state is RunState.HALTED else "Stopped"
 
 
-def run_again(facts: RunFacts, file: Path, *flags: str, runs_dir: Path) -> str:
+def _run_invalid(facts: RunFacts, run_dir: Path) -> str:
+    """Return the command that runs `invalid.csv` as this run was: with all its protected lists, and its reason."""
+    file, runs_dir = run_dir / "invalid.csv", run_dir.parent
+    reason = ("--reason", facts.reason) if facts.reason else ()
+    last = ("--exclude", facts.lists[-1]) if facts.lists else ()
+    planned = [
+        run_again(facts, file, "--exclude", each, verb="plan", runs_dir=runs_dir) for each in facts.lists[:-1]
+    ]
+    return " && ".join([*planned, run_again(facts, file, *last, *reason, runs_dir=runs_dir)])
+
+
+def run_again(facts: RunFacts, file: Path, *flags: str, runs_dir: Path, verb: str = "run") -> str:
     """Return the command that feeds a report of the run back in: the same operation on the same columns."""
     words = [str(file), *flags]
     if facts.operation != DEFAULT_OPERATION:
@@ -95,4 +106,4 @@ def run_again(facts: RunFacts, file: Path, *flags: str, runs_dir: Path) -> str:
         for column in ("user_column", "identifier_column"):
             if column in facts.selection:
                 words += [f"--{column.replace('_', '-')}", facts.selection[column]]
-    return typed("run", *words, runs_dir=runs_dir)
+    return typed(verb, *words, runs_dir=runs_dir)

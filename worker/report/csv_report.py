@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Final
 
-from worker.model import REPORT_COLUMNS, Outcome
+from worker.model import BROKEN_ROW, BROKEN_ROWS, REPORT_COLUMNS, Outcome
 from worker.report.cells import SUSPECT, escape
 from worker.report.destination import Destination, open_destination
 from worker.report.times import stamper, whole_ms
@@ -31,6 +32,24 @@ _LOCKOUT: Final = {True: "yes", False: "no", None: None}
 def header_line(header: Sequence[str]) -> Line:
     """Return the report's header: the input's own column names, then ours."""
     return [*map(escape, header), *REPORT_COLUMNS]
+
+
+def failed_header(header: Sequence[str]) -> Line:
+    """Return the header of `failed.csv` and `invalid.csv`: the report's, and a column for rows that were broken."""
+    return [*header_line(header), BROKEN_ROW]
+
+
+def failed_line(row: ReportRow, line: Line) -> Line:
+    """Return a row's line of `failed.csv` and `invalid.csv`, given that of the report.
+
+    A row that was broken shows none of its cells in the input's columns: they may stand in the wrong ones, and
+    whatever takes our columns off would make ids of them (promise 10).
+    """
+    if row.outcome is not Outcome.INVALID or row.error_code not in BROKEN_ROWS:
+        return [*line, None]
+    own = line[len(line) - len(REPORT_COLUMNS) :]
+    nothing: Line = [None] * (len(line) - len(own))
+    return [*nothing, *own, json.dumps(row.cells, ensure_ascii=False)]
 
 
 def line_maker(width: int, run_id: str) -> Callable[[ReportRow], Line]:

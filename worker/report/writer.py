@@ -12,7 +12,15 @@ from typing import Final, Protocol
 
 from worker.errors import ReportError, UsageError
 from worker.model import Outcome
-from worker.report.csv_report import ROWS_AT_ONCE, encode, header_line, line_maker, write_csv
+from worker.report.csv_report import (
+    ROWS_AT_ONCE,
+    encode,
+    failed_header,
+    failed_line,
+    header_line,
+    line_maker,
+    write_csv,
+)
 from worker.report.destination import Destination, open_destination, sweep, write_bytes
 from worker.report.manifest import MANIFEST_NAME, remove_manifest, write_manifest
 from worker.report.tally import Tally
@@ -20,6 +28,8 @@ from worker.reportable import ReportRow, RunFacts
 
 REPORT_NAME: Final = "report.csv"
 FAILED_NAME: Final = "failed.csv"
+INVALID_NAME: Final = "invalid.csv"
+"""Rows to be mended and run as a batch of their own; no evidence, as `failed.csv` has them too."""
 PAGE_NAME: Final = "report.html"
 SUMMARY_NAME: Final = "summary.json"
 
@@ -67,7 +77,7 @@ def write_all(
     exit_code: int,
     rate_per_s: float | None,
 ) -> Written:
-    """Write `report.csv`, `failed.csv`, `report.html`, `summary.json` and `manifest.json` into `run_dir`.
+    """Write all reports of a run and `manifest.json` into `run_dir`.
 
     Takes `rows` (every row, in order) once and holds few of them at a time. The caller owns the run:
     nobody else writes these files meanwhile. `facts` is to be read after the last outcome was recorded.
@@ -79,7 +89,7 @@ def write_all(
     from worker.report.html_report import TOP_CAUSES, problems, render  # noqa: PLC0415 - see above
     from worker.report.summary import summary  # noqa: PLC0415 - see above
 
-    for name in (REPORT_NAME, FAILED_NAME, PAGE_NAME, SUMMARY_NAME, MANIFEST_NAME):
+    for name in (REPORT_NAME, FAILED_NAME, INVALID_NAME, PAGE_NAME, SUMMARY_NAME, MANIFEST_NAME):
         sweep(run_dir / name)
         if (run_dir / name).is_dir():
             raise ReportError(
@@ -138,21 +148,29 @@ def _writer(kind: str) -> _Writer:
 
 
 def _write_rows(run_dir: Path, facts: RunFacts, rows: Iterable[ReportRow], tally: Tally) -> int:
-    """Write `report.csv` and `failed.csv` in one pass, counting into `tally`; return the rows that failed."""
+    """Write the three CSV files in one pass, counting into `tally`; return the rows that failed."""
     line: Callable[[ReportRow], list[str | int | None]] = line_maker(len(facts.header), facts.run_id)
     coming = iter(rows)
     failures = 0
     with ExitStack() as files:
-        report = files.enter_context(open_destination(run_dir / REPORT_NAME))
-        failed = files.enter_context(open_destination(run_dir / FAILED_NAME))
-        for out in (report, failed):
-            out.write(encode([header_line(facts.header)]))
+        report, failed, invalid = (
+            files.enter_context(open_destination(run_dir / name))
+            for name in (REPORT_NAME, FAILED_NAME, INVALID_NAME)
+        )
+        report.write(encode([header_line(facts.header)]))
+        for out in (failed, invalid):
+            out.write(encode([failed_header(facts.header)]))
         while batch := list(islice(coming, ROWS_AT_ONCE)):
             lines = list(map(line, batch))
             report.write(encode(lines))
-            of_failed = [cells for row, cells in zip(batch, lines, strict=True) if row.outcome in FAILED]
+            of_failed = [
+                (row.outcome, failed_line(row, cells))
+                for row, cells in zip(batch, lines, strict=True)
+                if row.outcome in FAILED
+            ]
             if of_failed:
-                failed.write(encode(of_failed))
+                failed.write(encode(cells for _, cells in of_failed))
+                invalid.write(encode(cells for outcome, cells in of_failed if outcome is Outcome.INVALID))
                 failures += len(of_failed)
             tally.add(batch)
     return failures

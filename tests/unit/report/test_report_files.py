@@ -88,12 +88,12 @@ def test_report_holds_every_row_in_order(run_dir: Path) -> None:
 def test_failed_holds_what_should_be_looked_at(run_dir: Path) -> None:
     lines = read_csv(run_dir / "failed.csv")
     assert [line[3] for line in lines[1:]] == ["refused", "invalid", "not_found", "exhausted", "unconfirmed"]
-    assert lines[0] == [*HEADER, *REPORT_COLUMNS]
+    assert lines[0] == [*HEADER, *REPORT_COLUMNS, "_broken_row"]
 
 
 def test_files_are_the_owners_alone_and_nothing_is_left_over(run_dir: Path) -> None:
     files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in run_dir.iterdir()}
-    names = {"report.csv", "failed.csv", "report.html", "summary.json", "manifest.json"}
+    names = {"report.csv", "failed.csv", "invalid.csv", "report.html", "summary.json", "manifest.json"}
     assert files == dict.fromkeys(names, 0o600)
 
 

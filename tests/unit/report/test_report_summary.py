@@ -81,7 +81,7 @@ def test_advice_names_commands_that_can_be_pasted() -> None:
     assert "Halted: 401 key" in lines(halted, Path("runs/a b"))
     refused = dataclasses.replace(FACTS, outcomes={Outcome.REFUSED: 2, Outcome.INVALID: 1})
     commands = [step.command for step in next_steps(refused, Path("runs/r-1"))]
-    assert commands == ["bulk-unverify retry r-1", "bulk-unverify run runs/r-1/failed.csv"]
+    assert commands == ["bulk-unverify retry r-1", "bulk-unverify run runs/r-1/invalid.csv"]
 
 
 def test_a_failed_file_is_fed_back_as_what_it_was(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_failed_file_is_fed_back_as_what_it_was(tmp_path: Path) -> None:
     )
     [step] = next_steps(verifying, Path("night/r-1"))
     assert step.command == (
-        "bulk-unverify run night/r-1/failed.csv --operation verify-email --user-column 'who am'"
+        "bulk-unverify run night/r-1/invalid.csv --operation verify-email --user-column 'who am'"
         " --identifier-column what --runs night"
     )
 
@@ -101,7 +101,7 @@ def test_a_failed_file_of_a_batch_without_header_has_one(tmp_path: Path) -> None
     numbered = {"user_column": "2", "identifier_column": "1", "header": "False"}
     facts = dataclasses.replace(FACTS, outcomes={Outcome.INVALID: 1}, selection=numbered)
     [step] = next_steps(facts, Path("runs/r-1"))
-    assert step.command == "bulk-unverify run runs/r-1/failed.csv"
+    assert step.command == "bulk-unverify run runs/r-1/invalid.csv"
 
 
 def test_only_a_halt_is_called_one() -> None:
