@@ -16,17 +16,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.errors import Error, MaxPayloadError, NoRespondersError
+from nats.errors import Error
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, RetentionPolicy, StorageType, StreamInfo
-from nats.js.errors import APIError, NoStreamResponseError, NotFoundError, ServiceUnavailableError
+from nats.js.errors import NotFoundError
 
 from worker.brokers.address import QueueAddress
 from worker.brokers.composed import ComposedWorkQueue
@@ -35,17 +34,12 @@ from worker.brokers.leases import Lease, Leases, read_marks
 from worker.brokers.nats_fitness import unfit
 from worker.brokers.nats_line import TIMEOUT_S, NatsLine
 from worker.brokers.nats_pull import NatsPull
-from worker.brokers.wording import known_of
-from worker.errors import BrokerError, BrokerUnfitError, UsageError
+from worker.brokers.nats_words import answered
+from worker.errors import BrokerUnfitError
 from worker.model import Delivery, Depth
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 _CONSUMER: Final = "bulk-unverify"
 _UNLIMITED: Final = -1
-_GONE: Final = (NotFoundError, NoRespondersError, NoStreamResponseError, ServiceUnavailableError)
-"""What JetStream answers, or nobody does, when there is no such stream or consumer any more."""
 _ACKNOWLEDGE: Final = b"+ACK"
 _EXTEND: Final = b"+WPI"
 _NAME: Final = "Bulk-Unverify-Name"
@@ -54,37 +48,6 @@ _TRIES: Final = "Bulk-Unverify-Tries"
 """Header: how often it had been delivered in vain by then."""
 _SERVERS_OWN: Final = "Nats-"
 """Headers that begin so tell the server something, which is not to be told again."""
-
-
-def _answered(
-    function: Callable[Concatenate[NatsQueue, P], Coroutine[Any, Any, R]],
-) -> Callable[Concatenate[NatsQueue, P], Coroutine[Any, Any, R]]:
-    """Turn what NATS raises into a sentence."""
-
-    @functools.wraps(function)
-    async def wrapped(queue: NatsQueue, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            async with queue.line.patience(queue.name):
-                return await function(queue, *args, **kwargs)
-        except MaxPayloadError:
-            raise UsageError(
-                "A message is larger than the NATS server takes: put fewer rows into each, or raise its max_payload."
-            ) from None
-        except (Error, OSError) as error:
-            if isinstance(error, _GONE):
-                await queue.forget()
-            raise BrokerError(f"NATS cannot be used ({_said(error)}).") from None
-
-    return wrapped
-
-
-def _said(error: Exception) -> str:
-    """Return what the server said, or what kind of error it is: other texts may hold what was sent."""
-    if isinstance(error, APIError) and error.description:
-        return error.description
-    if type(error) is Error:
-        return str(error).removeprefix("nats: ")
-    return known_of(error) or type(error).__name__
 
 
 class NatsQueue:
@@ -119,7 +82,7 @@ class NatsQueue:
         """Bytes that one message may have, as far as is known of the server."""
         return self.line.most_bytes
 
-    @_answered
+    @answered
     async def check(self) -> None:
         """Find out whether the stream, if it is there, keeps what it is given.
 
@@ -130,12 +93,12 @@ class NatsQueue:
         with contextlib.suppress(NotFoundError):
             self._see(await js.stream_info(self.name))
 
-    @_answered
+    @answered
     async def publish(self, bodies: Sequence[bytes]) -> None:
         """Publish messages in their order; those of one call are confirmed together."""
         await self._send((body, {}) for body in bodies)
 
-    @_answered
+    @answered
     async def receive(self, limit: int, wait_s: float) -> Sequence[Delivery]:
         """Take up to `limit` messages: the first one whenever it comes, with it those that are there already."""
         pull = await self._open_pull()
@@ -147,14 +110,14 @@ class NatsQueue:
             raise
         return [self._delivery(message, now) for message in messages]
 
-    @_answered
+    @answered
     async def extend(self, deliveries: Sequence[Delivery]) -> None:
         """Begin leases anew."""
         leases, now = self._leases.ours(deliveries), self._leases.now()
         await self._answer(leases, _EXTEND)
         self._leases.renew(leases, now)
 
-    @_answered
+    @answered
     async def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         """Remove messages for good.
 
@@ -167,7 +130,7 @@ class NatsQueue:
             await self._answer(leases, _ACKNOWLEDGE)
         self._leases.let_go(leases)
 
-    @_answered
+    @answered
     async def give_back(self, deliveries: Sequence[Delivery]) -> None:
         """Let others have deliveries at once: publishes each anew, at the stream's end, and removes the old one.
 
@@ -177,7 +140,7 @@ class NatsQueue:
         await self._send((each.body, _again(each)) for each in given)
         await self.acknowledge(given)
 
-    @_answered
+    @answered
     async def depth(self) -> Depth:
         """Return how much the stream holds; what has lapsed counts as taken until somebody takes it."""
         js = await self._join()
@@ -187,7 +150,7 @@ class NatsQueue:
             return Depth((await js.stream_info(self.name)).state.messages, 0)
         return Depth(consumer.num_pending or 0, consumer.num_ack_pending or 0)
 
-    @_answered
+    @answered
     async def remove(self) -> None:
         """Remove the stream for good, with what it holds."""
         js = (await self.line.client()).jetstream(timeout=TIMEOUT_S)
