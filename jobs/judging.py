@@ -76,6 +76,14 @@ def judge_unshown(reply: Reply, *, idempotent: bool) -> Verdict:
     return msgspec.structs.replace(verdict, decision=Decision.FINAL)
 
 
+def is_foreign(answer: Answer) -> bool:
+    """Return whether a 4xx is not the API's own, of a status by which that is told (promise 12)."""
+    if not _CLIENT_ERROR <= answer.status < _SERVER_ERROR or answer.status in _WHOEVER_SAYS_IT:
+        return False
+    problem = _read(answer.body)
+    return problem is None or not problem.is_own(answer.status)
+
+
 def unconfirmed(answer: Answer, code: str, message: str) -> Verdict:
     """Return that the tenant's own word does not show that it was done: asking again would not change it."""
     return Verdict(Decision.FINAL, Outcome.UNCONFIRMED, answer.status, code, one_line(message))

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from jobs.judging import is_foreign
 from worker.connection import ApiKey, Tenant, default_timeout_s, load_key, load_tenant
 from worker.errors import BulkUnverifyError
 from worker.model import Answer, Call, NoAnswer, Reply
@@ -93,7 +94,13 @@ def _answer(reply: Reply) -> Finding:
         return Finding("answer", ok=False, text=f"no answer: {reply.detail}. Check domain, network and proxy")
     if reply.status == _OK and _is_list(reply.body):
         return Finding("answer", ok=True, text="the tenant accepts the key and lists users")
-    text = _ADVICE.get(reply.status, f"the tenant answered {reply.status}. Look at its status page")
+    if is_foreign(reply):
+        text = (
+            f"something else than the tenant's API answered ({reply.status}): a proxy, a firewall, or another server."
+            " Check the domain, which has no path, and whoever filters what leaves here"
+        )
+    else:
+        text = _ADVICE.get(reply.status, f"the tenant answered {reply.status}. Look at its status page")
     return Finding("answer", ok=False, text=text)
 
 

@@ -132,7 +132,16 @@ async def test_certificates_that_cannot_be_read_are_a_finding(
     ],
 )
 def test_an_answer_that_is_no_list_says_what_to_do(status: int, text: str) -> None:
-    assert checkup._answer(Answer(status, {}, b"")) == Finding("answer", ok=False, text=text)
+    own = f'{{"title": "No", "status": {status}}}'.encode()
+    assert checkup._answer(Answer(status, {}, own)) == Finding("answer", ok=False, text=text)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 407])
+@pytest.mark.parametrize("body", [b"", b"<html>blocked</html>", b'{"message":"Forbidden"}'])
+def test_an_error_of_something_that_stands_in_front_is_not_laid_on_the_key(status: int, body: bytes) -> None:
+    finding = checkup._answer(Answer(status, {}, body))
+    assert not finding.ok
+    assert finding.text.startswith(f"something else than the tenant's API answered ({status})")
 
 
 @pytest.mark.parametrize("body", [b"<html>Sign in to the guest network</html>", b"", b"{}", b"\xff"])
