@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,3 +64,20 @@ def test_a_page_gets_them_written_out(tmp_path: Path, planned: str) -> None:
     text = page.read_text(encoding="utf-8")
     _is_tame(text)
     assert f"because {_SHOWN}" in text
+
+
+def test_a_report_is_whole_in_a_file_and_tame_on_a_terminal(tmp_path: Path, planned: str) -> None:
+    assert call(tmp_path, "report", planned, "-o", "out.csv").returncode == 0
+    assert _EVIL in (tmp_path / "out.csv").read_text(encoding="utf-8")
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "worker", "report", planned]
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    subprocess.run(command, cwd=tmp_path, env=env, stdout=theirs, check=True)
+    os.close(theirs)
+    told = b""
+    with contextlib.suppress(OSError):  # the end of a terminal
+        while part := os.read(ours, 65536):
+            told += part
+    os.close(ours)
+    _is_tame(told.decode())
+    assert f"u{_SHOWN}" in told.decode()

@@ -72,9 +72,11 @@ def report(
     runs: flags.Runs = DEFAULT_RUNS,
 ) -> None:
     """Write one report of a run, whole or only some outcomes."""
+    import io
     import sys
 
     from worker.cli import show
+    from worker.cli.streams import OnTerminal
     from worker.compose.exporting import export
     from worker.compose.options import parse_outcomes
     from worker.ledger import RunFolder
@@ -82,7 +84,8 @@ def report(
 
     kept = None if only is None else parse_outcomes(only, allowed=frozenset(Outcome), flag="--only")
     folder = RunFolder.open(runs, name)
-    destination = sys.stdout.buffer if output is None or str(output) == "-" else output
+    out = sys.stdout.buffer if not sys.stdout.isatty() else io.BufferedWriter(OnTerminal(sys.stdout.buffer))
+    destination = out if output is None or str(output) == "-" else output
     count = export(folder, kind, destination, kept)
     if destination is output:
         show.say(f"{count:,} rows written to {output}")
