@@ -51,15 +51,9 @@ def test_a_terminal_gets_them_written_out(tmp_path: Path, planned: str) -> None:
 def test_a_page_gets_them_written_out(tmp_path: Path, planned: str) -> None:
     # Everything is excluded, so the run ends without a call.
     (tmp_path / "keep.txt").write_text("u1\n", encoding="utf-8")
-    call(
-        tmp_path,
-        "run",
-        planned,
-        "--yes",
-        "--exclude",
-        "keep.txt",
-        MONOCLOUD_MANAGEMENT_API_KEY="made-up-key-01234",
-    )
+    flags = ["--yes", "--exclude", "keep.txt", "--min-rows", "0"]
+    done = call(tmp_path, "run", planned, *flags, MONOCLOUD_MANAGEMENT_API_KEY="made-up-key-01234")
+    assert done.returncode == 1, done.stderr  # a row is invalid
     [page] = (tmp_path / "runs").glob("*/report.html")
     text = page.read_text(encoding="utf-8")
     _is_tame(text)

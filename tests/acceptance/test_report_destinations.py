@@ -15,7 +15,9 @@ def run_dir(tmp_path: Path) -> Path:
     """Return the folder of a run whose input is good.csv and whose protected list is protected.txt."""
     (tmp_path / "good.csv").write_text(GOOD)
     (tmp_path / "protected.txt").write_text("u1\n")
-    done = call(tmp_path, "run", "good.csv", "--exclude", "protected.txt", "--yes", "--json")
+    done = call(
+        tmp_path, "run", "good.csv", "--exclude", "protected.txt", "--yes", "--json", "--min-rows", "0"
+    )
     assert done.returncode == 0, done.stderr
     return tmp_path / json.loads(done.stdout)["run_dir"]
 
