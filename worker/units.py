@@ -42,6 +42,15 @@ def format_duration(seconds: float) -> str:
     return f"{minutes}m{s:02}s" if minutes else f"{s}s"
 
 
+def exact_duration(seconds: float) -> str:
+    """Return `seconds` so that `parse_duration_s` reads the same again: `15m`, `1h30m`, `2s500ms`."""
+    left_ms, parts = round(seconds * 1000), []
+    for unit in ("d", "h", "m", "s"):
+        count, left_ms = divmod(left_ms, round(_UNIT_S[unit] * 1000))
+        parts.append(f"{count}{unit}" if count else "")
+    return "".join(parts) + (f"{left_ms}ms" if left_ms or not any(parts) else "")
+
+
 def parse_share(text: str) -> float:
     """Return the share, 0 to 1, that `text` means: `20%` or `0.2`.
 

@@ -49,7 +49,8 @@ def plan(
     from worker.ledger import facts
     from worker.model import RunState
 
-    chosen, settings = load_tenant(tenant), given.settings(steering)
+    given.settings(steering)  # what is wrong with it is said before anything is planned
+    chosen = load_tenant(tenant)
     request = PlanRequest(
         file[0],
         given.input_options(reading),
@@ -63,9 +64,11 @@ def plan(
         further=tuple(file[1:]),
     )
     folder = plan_run(request)
+    settings, settled = given.sticking(steering, folder)
     refuse_if_finished(folder, settings)
     amend(folder, settings, show.say)
     show.plan(folder, settings.rate, settings.deadline_s)
+    show.settings(settled)
     calls = {"first_calls": show.first_calls(folder, chosen)} if dry_run else {}
     command = _run_command(folder, tenant, steering, min_rows, yes=yes)
     if facts(folder).state is RunState.FINISHED:
@@ -102,7 +105,8 @@ def run(
     from worker.compose.planning import PlanRequest, find_or_plan, refuse_warned
     from worker.connection import load_tenant
 
-    chosen, settings, options = load_tenant(tenant), given.settings(steering), given.input_options(reading)
+    given.settings(steering)  # what is wrong with it is said before anything is planned
+    chosen, options = load_tenant(tenant), given.input_options(reading)
     via = given.via(fleet, steering)
     folder, new = None if again or len(target) > 1 else find_run(runs, target[0]), False
     if folder is not None:
@@ -124,6 +128,7 @@ def run(
             further=tuple(map(Path, target[1:])),
         )
         folder, new = find_or_plan(request)
+    settings, settled = given.sticking(steering, folder)
     carry_out(
         CarryOut(
             folder,
@@ -135,6 +140,7 @@ def run(
             dry_run=dry_run,
             via=via,
             recall=fleet.recall,
+            settled=tuple(settled),
             new=new,
             min_rows=min_rows,
         )
@@ -163,8 +169,9 @@ def retry(
     from worker.model import FAILURES, RETRYABLE
 
     retake = RETRYABLE if only is None else parse_outcomes(only, allowed=FAILURES, flag="--only")
-    settings, via = given.settings(steering), given.via(fleet, steering)
+    via = given.via(fleet, steering)
     folder = RunFolder.open(runs, name)
+    settings, settled = given.sticking(steering, folder)
     carry_out(
         CarryOut(
             folder,
@@ -176,6 +183,7 @@ def retry(
             dry_run=False,
             via=via,
             recall=fleet.recall,
+            settled=tuple(settled),
             whole=only is None,
         )
     )
@@ -185,7 +193,9 @@ def _run_command(
     folder: RunFolder, tenant: str | None, steering: flags.Steering, min_rows: int, *, yes: bool
 ) -> str:
     """Return the command that carries a plan out, as it is typed: with what was given and is not the default."""
+    from worker.ledger import facts
+
     words = ["--tenant", tenant] if tenant is not None else []
-    words += as_words(steering)
+    words += as_words(steering if facts(folder).sessions else given.unlike_default(steering))
     words += [] if min_rows == 1 else ["--min-rows", str(min_rows)]
     return typed_for(folder.path, "run", *words, *(["--yes"] if yes else []))

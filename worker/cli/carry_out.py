@@ -15,6 +15,7 @@ from worker.compose.choosing import check_tenant
 from worker.compose.options import Steering
 from worker.compose.reporting import last_report
 from worker.compose.session import SessionRequest, run_session
+from worker.compose.sticking import Setting, without_callers
 from worker.connection import load_key
 from worker.errors import BulkUnverifyError, UsageError
 from worker.hints import BY_WORKERS, typed, typed_for
@@ -42,6 +43,7 @@ class CarryOut:
         dry_run: Show what would be called, send nothing.
         via: The queue whose workers call; None to call from here.
         recall: Whether rows that are with a queue's workers are called by others, too.
+        settled: What steers it, and where each of it comes from.
         whole: Whether `retry` was given without outcomes: then nothing may be pending beside them.
         new: Whether the run was planned by this very command.
         min_rows: Fewest rows to call for which it is carried out.
@@ -56,6 +58,7 @@ class CarryOut:
     dry_run: bool
     via: Via | None = None
     recall: bool = False
+    settled: tuple[Setting, ...] = ()
     whole: bool = False
     new: bool = False
     min_rows: int = 0
@@ -110,6 +113,7 @@ def _carry_out(order: CarryOut) -> None:
     amend(order.folder, order.steering, show.say)
     rate = order.steering.rate if order.via is None else None
     show.plan(order.folder, rate, order.steering.deadline_s, retake=order.retake)
+    show.settings(order.settled if order.via is None else without_callers(order.settled))
     if order.via is not None:
         show.say(f"Called by  the workers of {order.via.address}, at their rate")
     if order.dry_run:

@@ -45,36 +45,62 @@ Again = Annotated[
     bool, typer.Option("--again", help="Make a new run, although one of the same input exists.")
 ]
 Rate = Annotated[
-    str,
-    typer.Option("--rate", help="50/s, 3000/m, auto (find the server's limit) or unlimited."),
+    str | None,
+    typer.Option(
+        "--rate",
+        help="50/s, 3000/m, auto (find the server's limit) or unlimited.",
+        show_default="25/s, or as before",
+    ),
 ]
-Concurrency = Annotated[int, typer.Option("--concurrency", help="Most calls in flight, 1 to 1000.")]
+Concurrency = Annotated[
+    int | None,
+    typer.Option("--concurrency", help="Most calls in flight, 1 to 1000.", show_default="32, or as before"),
+]
 Attempts = Annotated[
-    int, typer.Option("--attempts", help="Attempts of one row that may end in a transient error.")
+    int | None,
+    typer.Option(
+        "--attempts",
+        help="Attempts of one row that may end in a transient error.",
+        show_default="5, or as before",
+    ),
 ]
 RowTimeLimit = Annotated[
-    str,
-    typer.Option("--row-time-limit", help="A row is not tried again after this; outages not counted."),
+    str | None,
+    typer.Option(
+        "--row-time-limit",
+        help="A row is not tried again after this; outages not counted.",
+        show_default="15m, or as before",
+    ),
 ]
 Timeout = Annotated[
     str | None,
     typer.Option("--timeout", help="Time limit of one call; otherwise MONOCLOUD_MANAGEMENT_TIMEOUT, or 10s."),
 ]
 MaxFailures = Annotated[
-    str, typer.Option("--max-failures", help="Halt when more of the session's rows fail (from 50 on).")
+    str | None,
+    typer.Option(
+        "--max-failures",
+        help="Halt when more of the session's rows fail (from 50 on).",
+        show_default="20%, or as before",
+    ),
 ]
 Accept = Annotated[
     str | None,
-    typer.Option("--accept", help="Outcomes that are no failures, for example not_found."),
+    typer.Option("--accept", help="Outcomes that are no failures, for example not_found; or none."),
 ]
 OutagePatience = Annotated[
-    str, typer.Option("--outage-patience", help="Halt when an outage lasts longer than this.")
+    str | None,
+    typer.Option(
+        "--outage-patience",
+        help="Halt when an outage lasts longer than this.",
+        show_default="15m, or as before",
+    ),
 ]
 Deadline = Annotated[
-    str | None, typer.Option("--deadline", help="Halt (resumable) after this long, for example 2h.")
+    str | None, typer.Option("--deadline", help="Halt (resumable) after this long, for example 2h; or none.")
 ]
 CaBundle = Annotated[
-    Path | None, typer.Option("--ca-bundle", help="PEM file of the certificates to trust instead.")
+    Path | None, typer.Option("--ca-bundle", help="PEM file of the certificates to trust instead; or none.")
 ]
 Exclude = Annotated[
     Path | None,
@@ -143,16 +169,16 @@ class Reading:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Calling:
-    """How rows are called, wherever they come from."""
+    """How rows are called, wherever they come from; None where nothing was said."""
 
-    rate: Rate = "25/s"
-    concurrency: Concurrency = 32
-    attempts: Attempts = 5
-    row_time_limit: RowTimeLimit = "15m"
+    rate: Rate = None
+    concurrency: Concurrency = None
+    attempts: Attempts = None
+    row_time_limit: RowTimeLimit = None
     timeout: Timeout = None
-    max_failures: MaxFailures = "20%"
+    max_failures: MaxFailures = None
     accept: Accept = None
-    outage_patience: OutagePatience = "15m"
+    outage_patience: OutagePatience = None
     ca_bundle: CaBundle = None
     exclude: Exclude = None
 

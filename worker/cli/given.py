@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from worker.cli import flags
 from worker.cli.grouped import as_words
@@ -14,7 +16,9 @@ if TYPE_CHECKING:
     from worker.brokers import QueueAddress
     from worker.compose.engine import Via
     from worker.compose.options import Steering
+    from worker.compose.sticking import Setting
     from worker.intake import InputOptions
+    from worker.ledger import RunFolder
 
 QUEUE: Final = "BULK_UNVERIFY_QUEUE"
 FENCE: Final = "BULK_UNVERIFY_FENCE"
@@ -44,37 +48,77 @@ def settings(given: flags.Calling) -> Steering:
         UsageError: One of them is out of its range, or cannot be read.
     """
     from worker.compose.options import parse_outcomes, steering
+    from worker.compose.sticking import NOTHING, settle
     from worker.connection import default_timeout_s
     from worker.model import FAILURES
     from worker.pacing import parse_rate
     from worker.units import parse_duration_s, parse_share
 
-    if given.ca_bundle is not None:
+    said = {each.name: each.text for each in settle(_said(given), ())}
+    bundle = None if said["ca_bundle"] == NOTHING else Path(said["ca_bundle"])
+    if bundle is not None:
         from worker.transport import trusted_by
 
-        trusted_by(given.ca_bundle)  # read here, so that a wrong one is said before anything else is done
+        trusted_by(bundle)  # read here, so that a wrong one is said before anything else is done
     of_session: dict[str, object] = {}
     if isinstance(given, flags.Steering):
         of_session = {
-            "deadline_s": None if given.deadline is None else parse_duration_s(given.deadline),
+            "deadline_s": None if said["deadline"] == NOTHING else parse_duration_s(said["deadline"]),
             "share_tenant": given.share_tenant,
             "reason": given.reason,
         }
+    accept = said["accept"]
     return steering(
-        rate=parse_rate(given.rate),
-        concurrency=given.concurrency,
-        attempts=given.attempts,
-        row_time_limit_s=parse_duration_s(given.row_time_limit),
+        rate=parse_rate(said["rate"]),
+        concurrency=int(said["concurrency"]),
+        attempts=int(said["attempts"]),
+        row_time_limit_s=parse_duration_s(said["row_time_limit"]),
         timeout_s=default_timeout_s() if given.timeout is None else parse_duration_s(given.timeout),
-        max_failures=parse_share(given.max_failures),
-        accept=parse_outcomes(given.accept, allowed=FAILURES, flag="--accept")
-        if given.accept
-        else frozenset(),
-        outage_patience_s=parse_duration_s(given.outage_patience),
-        ca_bundle=given.ca_bundle,
+        max_failures=parse_share(said["max_failures"]),
+        accept=frozenset()
+        if accept in ("", NOTHING)
+        else parse_outcomes(accept, allowed=FAILURES, flag="--accept"),
+        outage_patience_s=parse_duration_s(said["outage_patience"]),
+        ca_bundle=bundle,
         exclude=given.exclude,
         **of_session,
     )
+
+
+def sticking(given: flags.Steering, folder: RunFolder) -> tuple[Steering, list[Setting]]:
+    """Return what steers the next session of a run, and of each setting where it comes from.
+
+    Raises:
+        UsageError: One of them is out of its range, or cannot be read.
+        LedgerError: The ledger cannot be read.
+    """
+    from worker.compose.sticking import settle
+    from worker.ledger import facts
+
+    settled = settle(_said(given), facts(folder).sessions)
+    kept: dict[str, Any] = {each.name: each.text for each in settled if each.source}
+    for name in ("concurrency", "attempts"):
+        kept |= {name: int(kept[name])} if name in kept else {}
+    if "ca_bundle" in kept:
+        kept["ca_bundle"] = Path(kept["ca_bundle"])
+    return settings(dataclasses.replace(given, **kept)), settled
+
+
+def unlike_default(given: flags.Steering) -> flags.Steering:
+    """Return the flags without those that say what holds anyhow for a new run."""
+    from worker.compose.sticking import DEFAULTS
+
+    same: dict[str, Any] = {
+        name: None for name, value in _said(given).items() if str(value) == DEFAULTS[name]
+    }
+    return dataclasses.replace(given, **same)
+
+
+def _said(given: flags.Calling) -> dict[str, object]:
+    """Return what was said of what sticks."""
+    from worker.compose.sticking import DEFAULTS
+
+    return {name: getattr(given, name, None) for name in DEFAULTS}
 
 
 def address(given: str | None, flag: str = "--queue") -> QueueAddress:
@@ -182,7 +226,7 @@ def via(fleet: flags.Fleet, steering: flags.Steering) -> Via | None:
         if fleet.signing_key is not None:
             raise UsageError("--signing-key signs messages: it goes with --via.")
         return None
-    theirs = [word for word in as_words(steering) if word.startswith("--")]
+    theirs = [word for word in as_words(unlike_default(steering)) if word.startswith("--")]
     theirs = [word for word in theirs if word[2:].replace("-", "_") not in NOT_THE_CALLERS]
     if theirs:
         raise UsageError(

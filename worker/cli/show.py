@@ -16,6 +16,7 @@ from worker.report.advice import lines
 from worker.units import format_duration
 
 if TYPE_CHECKING:
+    from worker.compose.sticking import Setting
     from worker.connection import Tenant
     from worker.ledger import RunFolder
     from worker.pacing import RatePlan
@@ -82,6 +83,13 @@ def plan(
     warned(planned.warnings)
     if rate is not None:
         say(f"Rate       {rate}; {_expected(calls, rate, deadline_s)}")
+
+
+def settings(settled: Iterable[Setting]) -> None:
+    """Show what steers the session otherwise than by default, and where it comes from."""
+    for each in settled:
+        if each.differs:
+            say(f"Setting    {each.sentence()}")
 
 
 def why_too_few(folder: RunFolder, least: int) -> str:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from worker.errors import UsageError
 from worker.model import Outcome
 from worker.pacing.plan import RatePlan
-from worker.units import format_duration
+from worker.units import exact_duration, format_duration
 
 NOT_THE_CALLERS: Final = (
     "max_failures",
@@ -79,6 +79,21 @@ class Steering(BaseModel):
             "reason": self.reason,
         }
         return {name: settings[name] for name in NOT_THE_CALLERS} | {"via": via} if via else settings
+
+    def as_kept(self, via: str = "") -> dict[str, str]:
+        """Return the settings by name as the next session can go on with them: as `as_text`, to the millisecond."""
+        settings = self.as_text(via)
+        exact = {
+            "row_time_limit": exact_duration(self.row_time_limit_s),
+            "timeout": exact_duration(self.timeout_s),
+            "max_failures": f"{self.max_failures:.12g}",
+            "outage_patience": exact_duration(self.outage_patience_s),
+            "deadline": "none" if self.deadline_s is None else exact_duration(self.deadline_s),
+        }
+        settings |= {name: text for name, text in exact.items() if name in settings}
+        return (
+            settings if self.ca_bundle is None else settings | {"ca_bundle": str(self.ca_bundle.absolute())}
+        )
 
 
 def steering(**values: object) -> Steering:

@@ -93,7 +93,7 @@ async def _work(request: SessionRequest) -> None:
         async with contextlib.aclosing(await RunLedger.open(folder)) as ledger:
             _refuse_twice(folder, len(await ledger.published()), via, recall=request.recall)
             await ledger.protect(ids)
-            settings = steering.as_text(via) | {"exclude": protected.names}
+            settings = steering.as_kept(via) | {"exclude": protected.names}
             number = await ledger.begin_session(
                 operator(),
                 settings,

@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 
 from worker.compose.engine import Engine
+from worker.compose.sticking import RATE_COMMAND
 from worker.compose.stopping import Stop, StopRequest
 from worker.errors import BulkUnverifyError, UsageError
 from worker.intake import load_protected
@@ -195,6 +196,7 @@ class Watch:
             case "rate":
                 assert rate is not None
                 self._engine.set_rate(rate)
+                await self._ledger.keep_setting(RATE_COMMAND, str(rate))
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

@@ -12,6 +12,8 @@ from worker.connection.tenant import Tenant
 from worker.errors import ConfigurationError
 
 _MS: Final = 1000.0
+TIMEOUT: Final = "MONOCLOUD_MANAGEMENT_TIMEOUT"
+"""The variable of the time limit of one call, in milliseconds."""
 
 
 class _Domain(BaseSettings):
@@ -49,5 +51,5 @@ def default_timeout_s() -> float:
     except ValidationError:
         timeout_ms = 0.0
     if not 0 < timeout_ms < math.inf:
-        raise ConfigurationError("MONOCLOUD_MANAGEMENT_TIMEOUT must be a positive number of milliseconds.")
+        raise ConfigurationError(f"{TIMEOUT} must be a positive number of milliseconds.")
     return timeout_ms / _MS

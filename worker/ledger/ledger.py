@@ -177,6 +177,16 @@ class RunLedger:
         now = self._wall()
         await self._writer.perform(lambda connection: steps.note_command(connection, now, command))
 
+    async def keep_setting(self, name: str, value: str) -> None:
+        """Keep what steers this session from now on, for the next one to go on with.
+
+        Raises:
+            LedgerError: The ledger is broken.
+        """
+        await self._writer.perform(
+            lambda connection: steps.keep_setting(connection, self._session, name, value)
+        )
+
     async def note_outage(self, met: str, silent_s: float) -> None:
         """Record that the tenant has been out for so long, and what attempts met; nothing met says that it is back.
 

@@ -205,6 +205,14 @@ def end_outage(connection: sqlite3.Connection, until: float) -> None:
     )
 
 
+def keep_setting(connection: sqlite3.Connection, session: int, name: str, value: str) -> None:
+    """Add to the record of what steered a session."""
+    connection.execute(
+        "UPDATE sessions SET settings = json_set(settings, '$.' || ?, ?) WHERE number = ?",
+        (name, value, session),
+    )
+
+
 def next_pending(
     connection: sqlite3.Connection,
     after: int,
