@@ -7,7 +7,7 @@ import pytest
 from worker.brokers.composed import in_lines
 from worker.model import Decision, Outcome, Result, Row, Verdict
 from worker.queueing import Finder, Heading, decode_findings
-from worker.queueing.findings import UnreadableError, encode_finding
+from worker.queueing.findings import UnreadableError, encode_finding, result_of
 
 
 def outcome(index: int, message: str = "") -> bytes:
@@ -47,3 +47,15 @@ def test_a_line_feed_in_a_tenants_words_ends_no_line() -> None:
 def test_a_message_with_a_line_that_tells_no_outcome_is_not_read(line: bytes) -> None:
     with pytest.raises(UnreadableError):
         decode_findings(outcome(0) + b"\n" + line)
+
+
+@pytest.mark.parametrize("decision", [Decision.FINAL, Decision.RETRY])
+def test_whoever_collects_knows_what_no_answer_settled(decision: Decision) -> None:
+    """A row whose attempts were spent is no evidence of a wrong run."""
+    verdict = Verdict(decision, Outcome.UNCONFIRMED, 404, "http_404", "<html>")
+    row = Row(1, "user-1", "mail")
+    result = Result(row, verdict, 1, True, 1.0, 2.0)
+    body = encode_finding(result, "batch", 1, Heading("batch", 10), Finder("w", "t", "unverify-email"))
+    assert (b"unsettled" in body) is (decision is Decision.RETRY)
+    [found] = decode_findings(body)
+    assert result_of(found, row).verdict == verdict
