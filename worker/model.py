@@ -62,6 +62,8 @@ BROKEN_ROWS: Final = frozenset(
         "undecodable",
         "not_text",
         "not_whole",
+        "imprecise_number",
+        "formula",
         "not_an_object",
         "repeated_key",
     }

@@ -17,7 +17,7 @@ IdentifierColumn = Annotated[
 ]
 NoHeader = Annotated[bool, typer.Option("--no-header", help="The file's first line is a row.")]
 Delimiter = Annotated[
-    str | None, typer.Option("--delimiter", help="`,` `;` or `tab`; found by itself otherwise.")
+    str | None, typer.Option("--delimiter", help="`,` `;` `|` or `tab`; found by itself otherwise.")
 ]
 Quoting = Annotated[
     str | None,

@@ -7,8 +7,12 @@ from typing import Final
 from worker.errors import InputError
 
 _KINDS: Final = (
-    (b"PK\x03\x04", "an Excel workbook or another zip archive: save it as CSV, or unpack it"),
-    (b"PAR1", "a Parquet file: export it as CSV"),
+    (b"PK\x03\x04", "a zip archive, or a spreadsheet that is no .xlsx: unpack it, or save it as CSV"),
+    (b"PAR1", "a Parquet file: unpack it"),
+    (b"ARROW1", "an Arrow (Feather) file: export it as Parquet or CSV"),
+    (b"ORC", "an ORC file: export it as Parquet or CSV"),
+    (b"\x89HDF\r\n", "an HDF5 file: export it as Parquet or CSV"),
+    (b"PGCOPY\n\xff\r\n\0", "PostgreSQL's binary COPY: export it with `FORMAT csv, HEADER`"),
     (b"SQLite format 3\0", "a SQLite database: export the table as CSV"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel workbook: save it as CSV"),
     (b"%PDF-", "a PDF: export the data as CSV"),
@@ -20,6 +24,9 @@ _KINDS: Final = (
     (b"BZh91AY&SY", "packed with bzip2: unpack it, or pack it with gzip or zstd"),
     (b"7z\xbc\xaf\x27\x1c", "packed with 7-Zip: unpack it, or pack it with gzip or zstd"),
 )
+_TAR: Final = b"ustar"
+_TAR_AT: Final = 257
+"""POSIX.1-1988, 10.1.1: where the header of a tar archive has its magic."""
 _SAMPLE_BYTES: Final = 1 << 16
 _MOST_NULS: Final = 0.1
 """More NULs than this share are no damage any more."""
@@ -41,6 +48,10 @@ def refuse_binary(head: bytes, encoding: str, name: str) -> None:
     for magic, kind in _KINDS:
         if head.startswith(magic):
             raise InputError(f"{name} is not text. It looks like {kind}.")
+    if head[_TAR_AT:].startswith(_TAR):
+        raise InputError(
+            f"{name} is a tar archive: unpack it (`tar -xf`), and give its files, or the folder with them."
+        )
     if encoding.startswith(("utf-16", "utf-32")):
         return
     sample = head[:_SAMPLE_BYTES]

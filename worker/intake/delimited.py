@@ -13,7 +13,7 @@ from worker.intake.quoting import is_open, is_runaway, lines_in_doubt, sound_len
 from worker.intake.text import LONE_RETURN, LONGEST_LINE_CHARS, Block, is_damaged, show_damage
 
 DETECTED: Final = (",", ";", "\t")
-"""Never `|`: ids contain it."""
+"""`|` only where it alone finds both columns in the header: ids contain it."""
 
 csv.field_size_limit(LONGEST_LINE_CHARS)
 """As long as a cell of JSON lines may be: a report of those is read back as CSV. The default is 131,072."""

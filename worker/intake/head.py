@@ -15,6 +15,7 @@ from worker.intake.stored import NothingHeldError, StoredFile
 from worker.intake.text import Block, blocks, detect_encoding, is_damaged, pieces
 
 _LOOKED_AT_CHARS: Final = 1 << 14
+_IDS: Final = 2
 
 
 class Text:
@@ -99,6 +100,9 @@ def read_header(head: Block, options: InputOptions, name: str) -> tuple[Sample, 
     if not options.header:
         return sample_rows(lines, delimiters), start
     sample = sample_header(lines, delimiters, lambda cells: count_hits(cells, options))
+    if not separator and (sample is None or count_hits(sample.cells, options) < _IDS):
+        piped = sample_header(lines, ("|",), lambda cells: count_hits(cells, options))
+        sample = piped if piped and count_hits(piped.cells, options) == _IDS else sample
     if sample is None:
         raise InputError(f"{name}: line {start + 1}, the header, has a broken quote: mend it.")
     if head.suspect and any(is_damaged(cell) or "\0" in cell for cell in sample.cells):

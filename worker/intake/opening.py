@@ -17,6 +17,9 @@ from worker.intake.examined import Form, examine
 from worker.intake.head import Text, open_pieces, read_header
 from worker.intake.opened import Opened, refuse_other
 from worker.intake.opened_json import open_json
+from worker.intake.opened_parquet import MAGIC as PARQUET
+from worker.intake.opened_parquet import open_parquet
+from worker.intake.opened_workbook import is_workbook, open_workbook
 from worker.intake.options import InputOptions
 from worker.intake.restored import Beside, Restorer, restored_text
 from worker.intake.rows import Shape
@@ -46,6 +49,10 @@ def open_records(
     Raises:
         InputError: The file as a whole is no batch.
     """
+    if stored.head.startswith(PARQUET):
+        return open_parquet(stored, path, options, beside, like)
+    if is_workbook(stored, path):
+        return open_workbook(stored, path, options, beside, like)
     pieces = open_pieces(stored, options.codec)
     if _is_json(path, pieces.start, options):
         return open_json(stored, pieces, options, beside, like)

@@ -70,6 +70,20 @@ class StoredFile:
             raise RuntimeError(f"{self.name} has not been read to its end, so it has no digest yet")
         return self._hash.hexdigest()
 
+    @property
+    def head(self) -> bytes:
+        """The first of the stored (packed) bytes."""
+        return self._first
+
+    def pass_over(self) -> None:
+        """Read what others read by its path, for the digest.
+
+        Raises:
+            InputError: The file cannot be read.
+        """
+        for _ in self._stored(PLAIN_CHUNK_BYTES):
+            pass
+
     def chunks(self) -> Iterator[bytes]:
         """Yield the unpacked bytes, in order, once.
 
