@@ -7,7 +7,10 @@ from typing import Final
 from worker.errors import InputError
 
 _KINDS: Final = (
-    (b"PK\x03\x04", "a zip archive, or a spreadsheet that is no .xlsx: unpack it, or save it as CSV"),
+    (
+        b"PK\x03\x04",
+        "a zip archive, or a spreadsheet that is no whole Excel workbook (.xlsx): unpack it, or save it as CSV",
+    ),
     (b"PAR1", "a Parquet file: unpack it"),
     (b"ARROW1", "an Arrow (Feather) file: export it as Parquet or CSV"),
     (b"ORC", "an ORC file: export it as Parquet or CSV"),
