@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from typing import Final
 from urllib.parse import quote
 
 import msgspec
 
 from jobs.judging import judge_unshown, unconfirmed
+from worker.identifiers import canonical, is_canonical
 from worker.model import ANOTHER_USER, Answer, Call, Decision, Outcome, Reply, Row, Verdict
 from worker.nesting import is_too_deep
 
@@ -68,8 +70,13 @@ class EmailVerification:
     idempotent: bool = True
 
     def call(self, row: Row) -> Call:
-        """Return the request for `row`; ids are encoded as whole path segments, whatever they hold."""
-        path = f"users/{_segment(row.user_id)}/emails/{_segment(row.identifier_id)}/{self.verb}"
+        """Return the request for `row`; ids are encoded as whole path segments, whatever they hold.
+
+        An identifier that is a GUID goes in small letters with dashes, however it is written.
+        """
+        id_ = row.identifier_id
+        identifier = id_ if is_canonical(id_) else _segment(canonical(id_))
+        path = f"users/{_segment(row.user_id)}/emails/{identifier}/{self.verb}"
         return Call("POST", path, traceparent=row.traceparent)
 
     def judge(self, row: Row, reply: Reply) -> Verdict:
@@ -90,6 +97,8 @@ class EmailVerification:
             left += email.verified is True
             if email.id == row.identifier_id:
                 shown.append(email.verified)
+        if not shown:
+            shown = _shown_as_guid(row.identifier_id, user.emails or [])
         if not shown:
             return unconfirmed(
                 answer, "identifier_missing", "the user document does not hold this identifier"
@@ -117,6 +126,12 @@ def _read(body: bytes) -> _User | None:
         return _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
+
+
+def _shown_as_guid(identifier_id: str, emails: Sequence[_Contact]) -> list[bool | None]:
+    """Return what is shown of an identifier that the row or the reply spells in another way."""
+    wanted = canonical(identifier_id)
+    return [email.verified for email in emails if email.id is not None and canonical(email.id) == wanted]
 
 
 def _segment(id_: str) -> str:

@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from typing import Final
+from pathlib import Path
 
+from worker.identifiers import key_of
 from worker.model import Row
 
-EDGES: Final = (
-    " \t\n\v\f\r\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007"
-    "\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000\ufeff\u200b\u2060"
-)
-"""White space, byte order marks, and spaces without a width: at the edges of an id, nobody sees them."""
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ProtectedList:
+    """A protected list as it was read.
+
+    Attributes:
+        path: Where it stands, absolute.
+        sha256: Hex digest of its bytes.
+        named: Keys (see `worker.identifiers.key_of`) of the ids that it names.
+        keys: Those, and the keys of what may be an id and may be none, such as a comment.
+    """
+
+    path: Path
+    sha256: str
+    named: frozenset[str]
+    keys: frozenset[str]
+    is_ended: bool = True
+    """Whether its last line has an end: one that has none may be written still."""
+
+
+def keys_of(lists: Iterable[ProtectedList]) -> frozenset[str]:
+    """Return the keys of everything on the lists."""
+    return frozenset[str]().union(*(each.keys for each in lists))
 
 
 def is_protected(row: Row, protected: AbstractSet[str]) -> bool:
-    """Tell whether `protected` holds an id of `row`.
+    """Tell whether `protected`, a set of keys, holds the key of an id of `row`.
 
-    An id is compared as it is written and without what cannot be seen at its edges: a server may overlook that, too.
+    A GUID is one in any spelling, and what cannot be seen of an id counts as nothing: a server may think so, too.
     """
-    if not protected:
-        return False
-    user, identifier = row.user_id, row.identifier_id
-    return not protected.isdisjoint((user, identifier, user.strip(EDGES), identifier.strip(EDGES)))
+    return bool(protected) and (key_of(row.user_id) in protected or key_of(row.identifier_id) in protected)

@@ -7,6 +7,11 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 SENTENCES: Final[Mapping[str, str]] = {
+    "not_a_guid": "the identifier is no GUID, as those of other rows are, and is sent as it stands",
+    "case_of_protected": (
+        "an id differs from one on the protected list in capital and small letters alone, and is called:"
+        " if it is the same, correct the list"
+    ),
     "edge_white_space": "an id begins or ends with white space or an invisible character, and is sent as it is",
     "unknown_run": "it is of a report whose run is not in --runs, so nobody can tell whether its ids were changed",
     "escaped_id": "an id begins with ' as in a report, but its run is not known and this is no CSV: sent as it is",

@@ -97,11 +97,13 @@ def enqueue(
         f"Left out   {receipt.duplicate:,} duplicate, {receipt.invalid:,} invalid, {receipt.excluded:,} excluded"
     )
     show.first_invalid(receipt.first_invalid)
+    show.protected(receipt.protected_lists)
     show.warned(receipt.warnings)
     exit_code = 1 if receipt.invalid else 0
     if as_json:
         told = {
             "first_invalid": show.invalid_objects(receipt.first_invalid),
+            "protected_lists": show.list_objects(receipt.protected_lists),
             "warnings": [each.as_object() for each in receipt.warnings],
             "exit_code": exit_code,
         }

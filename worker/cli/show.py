@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worker.errors import OutputError
@@ -18,7 +19,7 @@ from worker.units import format_duration
 if TYPE_CHECKING:
     from worker.compose.sticking import Setting
     from worker.connection import Tenant
-    from worker.ledger import RunFolder
+    from worker.ledger import ListCount, RunFolder
     from worker.pacing import RatePlan
     from worker.reportable import RunFacts
     from worker.warned import Warned
@@ -80,6 +81,7 @@ def plan(
     if barred := outcomes[Outcome.EXCLUDED] - known.outcomes[Outcome.EXCLUDED]:
         say(f"           {barred:,} of the excluded are on the protected list since after the plan")
     first_invalid(planned.first_invalid)
+    protected(planned.lists)
     warned(planned.warnings)
     if rate is not None:
         say(f"Rate       {rate}; {_expected(calls, rate, deadline_s)}")
@@ -114,6 +116,20 @@ def too_few(folder: RunFolder, least: int) -> bool:
     return bool(reason)
 
 
+def protected(lists: Iterable[ListCount]) -> None:
+    """Show of each protected list how many ids it names and how many of them occur in the input."""
+    for each in lists:
+        ids = f"{each.ids:,} id{'' if each.ids == 1 else 's'}"
+        say(f"Protected  {Path(each.path).name}: {ids}, {each.in_file:,} of them in this file")
+
+
+def list_objects(lists: Iterable[ListCount]) -> list[dict[str, object]]:
+    """Return the protected lists for JSON."""
+    return [
+        {"path": each.path, "sha256": each.sha256, "ids": each.ids, "in_file": each.in_file} for each in lists
+    ]
+
+
 def warned(warnings: Iterable[Warned]) -> None:
     """Show what looked wrong in the input, though it is planned."""
     for each in warnings:
@@ -145,6 +161,7 @@ def plan_object(folder: RunFolder) -> dict[str, object]:
         "outcomes": foreseen(folder),
         "halt_reason": known.halt_reason or None,
         "first_invalid": invalid_objects(planned.first_invalid),
+        "protected_lists": list_objects(planned.lists),
         "warnings": [each.as_object() for each in planned.warnings],
         "exit_code": 0,
     }

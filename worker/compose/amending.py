@@ -13,6 +13,7 @@ from worker.hints import typed_for
 from worker.intake import load_protected
 from worker.ledger import RunFolder, add, facts
 from worker.model import RunState
+from worker.protection import ProtectedList
 
 
 def amend(folder: RunFolder, steering: Steering, say: Callable[[str], None]) -> None:
@@ -29,15 +30,15 @@ def amend(folder: RunFolder, steering: Steering, say: Callable[[str], None]) -> 
     if folder.owned and steering.exclude is None and not steering.reason:
         return
     refuse_as_protected(steering.exclude, folder.binding())
-    lists, ids = _read_again(folder, steering.exclude, say)
+    lists = _read_again(folder, steering.exclude, say)
     if not lists and not steering.reason:
         return
     with folder.lock():
-        added = add(folder, protected=ids, lists=lists, reason=storable(steering.reason))
+        added = add(folder, lists=lists, reason=storable(steering.reason))
         if added and facts(folder).sessions:
             report(folder, accept=steering.accept)
     if added.ids:
-        names = ", ".join(map(str, lists))
+        names = ", ".join(str(each.path) for each in lists)
         say(f"Added to run {folder.run_id}: {added.ids:,} protected ids, which are not called ({names}).")
     if added.reason:
         say(f"Added to run {folder.run_id}: the reason {steering.reason!r}.")
@@ -60,15 +61,13 @@ def refuse_if_finished(folder: RunFolder, steering: Steering) -> None:
         )
 
 
-def _read_again(
-    folder: RunFolder, named: Path | None, say: Callable[[str], None]
-) -> tuple[list[Path], frozenset[str]]:
-    """Return the lists to read from now on, and the ids on them; one that is gone gives way to a named one."""
+def _read_again(folder: RunFolder, named: Path | None, say: Callable[[str], None]) -> list[ProtectedList]:
+    """Return the lists to read from now on; one that is gone gives way to a named one."""
     newest = [] if named is None else [named.absolute()]
-    lists, ids = [], set[str]()
+    lists: list[ProtectedList] = []
     for path in _without(folder.protected_lists(), newest):
         try:
-            ids |= load_protected(path)
+            lists.append(load_protected(path))
         except InputError as error:
             if named is None:
                 raise InputError(
@@ -77,11 +76,7 @@ def _read_again(
                     " protected."
                 ) from error
             say(f"No longer read: {error} The ids that were read from it before stay protected.")
-        else:
-            lists.append(path)
-    for path in newest:
-        ids |= load_protected(path)
-    return [*lists, *newest], frozenset(ids)
+    return [*lists, *map(load_protected, newest)]
 
 
 def _without(paths: Iterable[Path], others: list[Path]) -> list[Path]:

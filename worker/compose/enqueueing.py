@@ -18,7 +18,7 @@ from worker.compose.operations import find_operation
 from worker.compose.origins import origins
 from worker.compose.planning import make_private, refuse_warnings
 from worker.intake import InputOptions, as_parts, load_protected, open_table
-from worker.ledger import Binding, PlanDraft, RunFolder, facts, pending_rows, remove_stale_drafts
+from worker.ledger import Binding, ListCount, PlanDraft, RunFolder, facts, pending_rows, remove_stale_drafts
 from worker.model import Outcome, Row
 from worker.queueing import Heading, Packing, ParsedRow, fit_reason, pack
 from worker.warned import Warned
@@ -77,6 +77,7 @@ class Receipt:
         invalid: Rows that are not, because they cannot be called.
         first_invalid: The first of them: row number, line, why.
         warnings: What looked wrong in the input.
+        protected_lists: What was counted of the protected list.
         messages: Messages published so far, each confirmed by the broker.
     """
 
@@ -89,6 +90,7 @@ class Receipt:
     invalid: int
     first_invalid: list[tuple[int, int, str]]
     warnings: tuple[Warned, ...]
+    protected_lists: tuple[ListCount, ...]
     messages: int = 0
 
 
@@ -124,7 +126,7 @@ def _planned(request: EnqueueRequest) -> Iterator[tuple[RunFolder, str]]:
     """
     make_private(request.runs_dir)
     remove_stale_drafts(request.runs_dir)
-    protected = load_protected(request.exclude) if request.exclude else frozenset()
+    lists = [load_protected(request.exclude)] if request.exclude else []
     unbound = Binding(request.input_path.name, "", request.tenant or "", request.operation or "", {})
     with (
         as_parts((request.input_path, *request.further), request.runs_dir) as parts,
@@ -135,7 +137,7 @@ def _planned(request: EnqueueRequest) -> Iterator[tuple[RunFolder, str]]:
         ) as draft,
     ):
         draft.add(table.rows())
-        draft.finish(header=table.header, protected=protected, warnings=table.warnings)
+        draft.finish(header=table.header, lists=lists, warnings=table.warnings)
         if request.strict:
             refuse_warnings(draft.drafted.plan_summary().warnings, "Nothing was published")
         yield draft.drafted, table.sha256
@@ -154,6 +156,7 @@ def _receipt(request: EnqueueRequest, plan: RunFolder, sha256: str) -> Receipt:
         invalid=outcomes[Outcome.INVALID],
         first_invalid=list(planned.first_invalid),
         warnings=planned.warnings,
+        protected_lists=planned.lists,
     )
 
 

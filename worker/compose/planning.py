@@ -129,7 +129,7 @@ def _draft(
     request: PlanRequest, binding: Binding, parts: Sequence[Part], existing: Callable[[], RunFolder | None]
 ) -> tuple[RunFolder, bool]:
     refuse_as_protected(request.exclude, binding)
-    protected = load_protected(request.exclude) if request.exclude else frozenset()
+    lists = [load_protected(request.exclude)] if request.exclude else []
     now = time.time()
     with (
         origins(request.runs_dir) as known,
@@ -148,8 +148,7 @@ def _draft(
             raise InputError(
                 f"{binding.input_name} changed while it was read. Plan it again when it is complete."
             )
-        lists = [request.exclude.absolute()] if request.exclude else []
-        draft.finish(header=table.header, protected=protected, lists=lists, warnings=table.warnings)
+        draft.finish(header=table.header, lists=lists, warnings=table.warnings)
         if request.strict:
             refuse_warnings(draft.drafted.plan_summary().warnings, "Nothing was planned")
         folder = draft.publish(existing)

@@ -18,9 +18,10 @@ from worker.compose.engine import Engine, Via, calling_by_workers, calling_here
 from worker.compose.monitor import Monitor
 from worker.compose.options import Steering
 from worker.compose.planning import operator
+from worker.compose.protected import ProtectedLists
 from worker.compose.reporting import report
 from worker.compose.stopping import Stop, StopRequest, heed_signals
-from worker.compose.watch import Bounds, ProtectedLists, Watch
+from worker.compose.watch import Bounds, Watch
 from worker.connection import ApiKey, Tenant
 from worker.errors import BulkUnverifyError, ConfigurationError, LedgerError, UsageError, cause_of
 from worker.guard import Halt, HaltKind

@@ -23,9 +23,9 @@ from worker.compose.assembly import fit_to_files, make_pipeline, make_transport
 from worker.compose.collecting import CollectedLedgers
 from worker.compose.operations import find_operation
 from worker.compose.options import Steering
+from worker.compose.protected import ProtectedLists
 from worker.compose.sharing import Sharing, Together, keep_together
 from worker.compose.stopping import StopRequest, heed_signals
-from worker.compose.watch import ProtectedLists
 from worker.connection import ApiKey, Tenant
 from worker.errors import (
     BrokerError,
@@ -137,6 +137,7 @@ class _Worker:
         self.account = Account()
         exclude = request.steering.exclude
         self._lists = ProtectedLists([exclude] if exclude else [])
+        self._holds = False
         self._trouble: Halt | None = None
         """What ended the session that the guard has no part in: a protected list, or a silence."""
         self._halt: Halt | None = None
@@ -329,24 +330,32 @@ class _Worker:
     async def _watch(self, desk: Desk, pacer: AsyncPacer, *, probing: bool) -> None:
         """Look at the protected list and for a silence as long as the patience; a probe is allowed its own."""
         patience_s = self._request.steering.outage_patience_s
-        while True:
-            await asyncio.sleep(_LOOK_S)
-            if self._lists.changed():
-                self._read_lists(desk)
-            if not probing and pacer.silent_s >= patience_s:
-                met = f": {pacer.trouble}" if pacer.trouble else ""
-                what = f"the tenant gave no row a final answer for {format_duration(patience_s)}{met}"
-                self._trouble = Halt(HaltKind.SILENCE, what, "--outage-patience says how long is waited")
-                self._end_session()
-                return
-
-    def _read_lists(self, desk: Desk) -> None:
-        """Read the protected list again; what was protected stays so (promise 11)."""
         try:
-            desk.protected |= self._lists.load()
-        except BulkUnverifyError as error:
-            self._trouble = _halted_by(error)
+            while self._trouble is None:
+                await asyncio.sleep(_LOOK_S)
+                await self._heed_lists(desk, pacer)
+                if not probing and pacer.silent_s >= patience_s:
+                    met = f": {pacer.trouble}" if pacer.trouble else ""
+                    what = f"the tenant gave no row a final answer for {format_duration(patience_s)}{met}"
+                    self._trouble = Halt(HaltKind.SILENCE, what, "--outage-patience says how long is waited")
+                    self._end_session()
+        finally:
+            self._hold(pacer, holds=False)
+
+    async def _heed_lists(self, desk: Desk, pacer: AsyncPacer) -> None:
+        """Read the protected list again whenever it changes; what was protected stays so (promise 11)."""
+        news = await self._lists.look()
+        desk.protected |= news.keys or frozenset()
+        self._hold(pacer, holds=news.holds)
+        if news.error is not None:
+            self._trouble = _halted_by(news.error)
             self._end_session()
+
+    def _hold(self, pacer: AsyncPacer, *, holds: bool) -> None:
+        """Let nobody be called while the list is being rewritten."""
+        if holds is not self._holds:
+            self._holds = holds
+            (pacer.pause if holds else pacer.resume)()
 
 
 def _is_silent_still(after: Halt, pacer: AsyncPacer, answered: int) -> bool:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Final
 
 import structlog
 
 from worker.compose.engine import Engine
+from worker.compose.protected import PATIENCE_S, ProtectedLists
 from worker.compose.sticking import RATE_COMMAND
 from worker.compose.stopping import Stop, StopRequest
-from worker.errors import BulkUnverifyError, UsageError
-from worker.intake import load_protected
+from worker.errors import UsageError
 from worker.ledger import Command, RunFolder, RunLedger, Taken, take_commands
 from worker.model import RunState
 from worker.pacing import parse_rate
@@ -35,41 +34,6 @@ class Bounds:
 
     deadline_s: float | None
     outage_patience_s: float
-
-
-class ProtectedLists:
-    """The protected lists on disk, read again when one of them changes (promise 11).
-
-    Args:
-        paths: The lists; none of them protects nobody.
-    """
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self._paths = paths
-        self._seen = self._stamps()
-
-    @property
-    def names(self) -> str:
-        """The lists' file names, for the record."""
-        return ", ".join(path.name for path in self._paths)
-
-    def load(self) -> frozenset[str]:
-        """Return the ids on the lists.
-
-        Raises:
-            InputError: One of them cannot be read.
-        """
-        return frozenset[str]().union(*map(load_protected, self._paths))
-
-    def changed(self) -> bool:
-        """Return whether a list changed since this was asked last."""
-        stamps = self._stamps()
-        changed = stamps != self._seen
-        self._seen = stamps
-        return changed
-
-    def _stamps(self) -> list[tuple[int, int, int] | None]:
-        return [_stamp(path) for path in self._paths]
 
 
 class Watch:
@@ -109,6 +73,12 @@ class Watch:
         self._is_out = False
         self._looking: asyncio.Task[Taken] | None = None
         self._unread: frozenset[str] = frozenset()
+        self._paused = False
+        """Whether an operator has it wait."""
+        self._held = False
+        """Whether a protected list does."""
+        self._waits = False
+        """Whether the engine was told to."""
 
     async def run(self) -> None:
         """Watch until cancelled.
@@ -133,8 +103,7 @@ class Watch:
         elif silent_s >= patience_s:
             self._halt(who.format(time=format_duration(patience_s)))
         await self._note_outage(silent_s)
-        if self._protected.changed():
-            await self._protect()
+        await self._protect()
 
     async def _note_outage(self, silent_s: float) -> None:
         """Record when the tenant is taken to be out, with what attempts met, and when it is back."""
@@ -164,13 +133,26 @@ class Watch:
             await self._apply(command)
 
     async def _protect(self) -> None:
-        try:
-            ids = self._protected.load()
-        except BulkUnverifyError as error:
-            self._halt(f"the protected list changed and cannot be read: {error}")
-            return
-        await self._ledger.protect(ids)
-        self._log.info("protected_list_read_again", ids=len(ids))
+        news = await self._protected.look()
+        if news.keys is not None:
+            await self._ledger.protect(news.keys)
+            self._log.info("protected_list_read_again", ids=len(news.keys))
+        if news.holds and not self._held:
+            self._log.warning("protected_list_changes", effect="nobody is called until it can be read whole")
+        self._held = news.holds
+        self._hold()
+        if news.error is not None:
+            self._halt(
+                f"the protected list changed and could not be read for {format_duration(PATIENCE_S)}, in which"
+                f" nobody was called: {news.error}"
+            )
+
+    def _hold(self) -> None:
+        """Let nobody be called while an operator's pause lasts or a protected list is being rewritten."""
+        waits = self._paused or self._held
+        if waits is not self._waits:
+            self._waits = waits
+            (self._engine.pause if waits else self._engine.resume)()
 
     def _halt(self, reason: str) -> None:
         self._request.ask(Stop(RunState.HALTED, reason))
@@ -188,20 +170,14 @@ class Watch:
         self._log.info("steered", command=str(command))
         match command.name:
             case "pause":
-                self._engine.pause()
+                self._paused = True
+                self._hold()
             case "continue":
-                self._engine.resume()
+                self._paused = False
+                self._hold()
             case "cancel":
                 self._request.ask(Stop(RunState.CANCELLED, "cancelled from another shell"))
             case "rate":
                 assert rate is not None
                 self._engine.set_rate(rate)
                 await self._ledger.keep_setting(RATE_COMMAND, str(rate))
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino

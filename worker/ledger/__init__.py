@@ -20,6 +20,7 @@ from worker.ledger.locks import FileLock, tenant_lock
 from worker.ledger.pending import foreseen, left_of_retry, pending_rows
 from worker.ledger.planned import PlannedRows, planned_rows
 from worker.ledger.planning import PlanDraft, remove_stale_drafts, withdraw
+from worker.ledger.protection import ListCount
 from worker.ledger.schema import PUBLISHED_TO
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Collection",
     "Command",
     "FileLock",
+    "ListCount",
     "PlanDraft",
     "PlanSummary",
     "PlannedRows",

@@ -122,7 +122,7 @@ def _drafted(draft: PlanDraft) -> Iterator[None]:
     """Finish a draft without rows; that nothing can be made in its folder is no mistake of the command's here."""
     try:
         with draft:
-            draft.finish(header=HEADER, protected=frozenset())
+            draft.finish(header=HEADER)
             yield
     except UsageError as error:
         raise LedgerError(f"Outcomes cannot be kept. {error}") from error

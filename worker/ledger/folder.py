@@ -7,13 +7,14 @@ import dataclasses
 import json
 import re
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
 from worker.errors import BulkUnverifyError, UsageError
 from worker.hints import typed_for
 from worker.ledger.locks import FileLock, is_held
+from worker.ledger.protection import ListCount, counts_of
 from worker.ledger.schema import COOL_DOWN_UNTIL, broken, connect
 from worker.warned import Warned
 
@@ -60,11 +61,13 @@ class PlanSummary:
         users: Distinct users among the rows to be called.
         first_invalid: The first invalid rows: row number, line, why.
         warnings: What looked wrong while the input was read.
+        lists: What was counted of its protected lists.
     """
 
     users: int
     first_invalid: tuple[tuple[int, int, str], ...]
     warnings: tuple[Warned, ...]
+    lists: tuple[ListCount, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -246,8 +249,9 @@ class RunFolder:
                 users=int(meta["users"]),
                 first_invalid=tuple((row, line, why) for row, line, why in json.loads(meta["first_invalid"])),
                 warnings=warnings_of(meta),
+                lists=counts_of(meta),
             )
-        except (KeyError, ValueError) as error:
+        except (TypeError, KeyError, ValueError) as error:
             raise broken(self.ledger, error) from error
 
     def meta(self) -> dict[str, str]:
@@ -263,6 +267,11 @@ class RunFolder:
             raise broken(self.ledger, error) from error
         finally:
             connection.close()
+
+
+def as_warnings(warnings: Iterable[Warned]) -> str:
+    """Return warnings as the ledger keeps them."""
+    return json.dumps([dataclasses.astuple(each) for each in warnings])
 
 
 def warnings_of(meta: Mapping[str, str]) -> tuple[Warned, ...]:

@@ -14,6 +14,7 @@ from typing import Final, Self
 
 from worker.ledger import steps
 from worker.ledger.folder import RunFolder
+from worker.ledger.protection import keys_in
 from worker.ledger.schema import broken, connect
 from worker.ledger.writer import LedgerWriter
 from worker.model import Outcome, Result, Row, RunState, Unfinished
@@ -34,7 +35,7 @@ class RunLedger:
 
     Args:
         writer: Writes it.
-        protected: The protected list so far.
+        protected: Keys of the protected ids so far.
         wall: Epoch seconds.
         monotonic: Seconds.
     """
@@ -82,7 +83,7 @@ class RunLedger:
         connection = connect(folder.ledger, read_only=False)
         try:
             connection.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
-            protected = frozenset(id_ for (id_,) in connection.execute("SELECT id FROM protected"))
+            protected = keys_in(connection)
         except sqlite3.Error as error:
             connection.close()
             raise broken(folder.ledger, error) from error
@@ -157,13 +158,13 @@ class RunLedger:
             )
         )
 
-    async def protect(self, ids: frozenset[str]) -> None:
-        """Add ids to the protected list: rows of theirs are excluded when they would be claimed (promise 11).
+    async def protect(self, keys: frozenset[str]) -> None:
+        """Add keys of ids to the protected list: rows of theirs are excluded when they would be claimed (promise 11).
 
         Raises:
             LedgerError: The ledger is broken.
         """
-        new = ids - self._protected
+        new = keys - self._protected
         self._protected |= new
         if new:
             await self._writer.perform(lambda connection: steps.protect(connection, new))

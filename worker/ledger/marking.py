@@ -1,18 +1,10 @@
-"""Which rows of a plan are never sent: the protected ones, and those whose pair stands earlier in the input."""
+"""Which rows of a plan are never sent since their pair stands earlier in the input."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Set as AbstractSet
 from typing import Final
 
-from worker.ledger.protection import IS_PROTECTED
-
-_EXCLUDE: Final = (
-    "UPDATE rows SET planned = 'excluded', error_code = 'protected',"  # noqa: S608 - a constant
-    " error_message = 'on the protected list'"
-    f" WHERE planned IS NULL AND {IS_PROTECTED}"
-)
 _SEVERAL: Final = (
     "CREATE TABLE several (user_id TEXT PRIMARY KEY, rows INTEGER NOT NULL) WITHOUT ROWID",
     (
@@ -41,13 +33,6 @@ _DUPLICATE: Final = (
     " WHERE rows.user_id = repeated.user_id AND rows.identifier_id = repeated.identifier_id"
     " AND rows.row > repeated.first AND rows.planned IS NULL"
 )
-
-
-def mark_excluded(connection: sqlite3.Connection, protected: AbstractSet[str]) -> None:
-    """Keep the ids of the protected list, and mark the rows that hold one."""
-    if protected:
-        connection.executemany("INSERT INTO protected (id) VALUES (?)", ((id_,) for id_ in protected))
-        connection.execute(_EXCLUDE)
 
 
 def mark_duplicates(connection: sqlite3.Connection) -> int:

@@ -10,16 +10,16 @@ from typing import Final
 
 from worker.ledger.fold import facts, understood
 from worker.ledger.folder import RunFolder
-from worker.ledger.protection import IS_PROTECTED
+from worker.ledger.protection import keys_in, teach_is_protected
 from worker.ledger.schema import connect
 from worker.ledger.steps import TAKEN_UP, next_pending
 from worker.model import Outcome, Row
 from worker.protection import is_protected
 
 _BARRED: Final = (
-    "SELECT count(*) FROM rows LEFT JOIN outcomes ON outcomes.row = rows.row"  # noqa: S608 - a constant
+    "SELECT count(*) FROM rows LEFT JOIN outcomes ON outcomes.row = rows.row"
     " WHERE EXISTS (SELECT 1 FROM protected) AND planned IS NULL AND outcomes.row IS NULL"
-    f" AND {IS_PROTECTED}"
+    " AND is_protected(user_id, identifier_id)"
 )
 _LEFT: Final = (
     "SELECT count(*) FROM rows WHERE planned IS NULL AND row NOT IN (SELECT row FROM outcomes)"  # noqa: S608
@@ -36,6 +36,7 @@ def foreseen(folder: RunFolder) -> dict[Outcome, int]:
     """
     outcomes = facts(folder).outcomes
     with _reading(folder) as connection:
+        teach_is_protected(connection)
         (barred,) = connection.execute(_BARRED).fetchone()
     return outcomes | {
         Outcome.PENDING: outcomes[Outcome.PENDING] - barred,
@@ -62,7 +63,7 @@ def pending_rows(folder: RunFolder) -> Iterator[Row]:
     """
     after = 0
     with _reading(folder) as connection:
-        protected = {id_ for (id_,) in connection.execute("SELECT id FROM protected")}
+        protected = keys_in(connection)
         while rows := next_pending(
             connection, after, _AT_ONCE, waiting_too=True, in_flight_too=not folder.owned
         ):

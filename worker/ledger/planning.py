@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
 import json
 import os
@@ -18,14 +17,17 @@ from typing import Final, Self
 import msgspec
 
 from worker.errors import LedgerError, UsageError
+from worker.identifiers import are_canonical, canonical, find_guid
 from worker.ledger.additions import as_value
-from worker.ledger.folder import LEDGER, LISTS, WARNINGS, Binding, RunFolder
+from worker.ledger.folder import LEDGER, LISTS, WARNINGS, Binding, RunFolder, as_warnings
 from worker.ledger.inserts import insert
 from worker.ledger.locks import FileLock, alone_in, is_held
-from worker.ledger.marking import mark_duplicates, mark_excluded
+from worker.ledger.marking import mark_duplicates
+from worker.ledger.protection import COUNTS, as_counts, exclude
 from worker.ledger.schema import TABLES, VERSION, broken
 from worker.model import InputRow, Outcome
-from worker.warned import Warnings
+from worker.protection import ProtectedList
+from worker.warned import MOST_LINES, Warnings
 
 _DRAFT: Final = ".planning-"
 _FIRST_INVALID: Final = 5
@@ -71,6 +73,10 @@ class PlanDraft:
         self._rows = 0
         self._users = 0
         self._first_invalid: list[tuple[int, int, str]] = []
+        self._invalid = 0
+        self._strange = 0
+        """Good rows whose identifier is no GUID."""
+        self._strange_lines: list[int] = []
 
     def __enter__(self) -> Self:
         """Make the draft's folder.
@@ -132,26 +138,27 @@ class PlanDraft:
         self,
         *,
         header: tuple[str, ...],
-        protected: frozenset[str],
-        lists: Sequence[Path] = (),
+        lists: Sequence[ProtectedList] = (),
         warnings: Warnings | None = None,
     ) -> None:
         """Mark excluded and duplicate rows, count, and make the plan durable; `publish` makes it a run.
 
         Args:
             header: The input's own columns.
-            protected: Ids that are not to be called.
-            lists: Where they stand: what is put there later counts too.
+            lists: The protected lists: their ids are not to be called, nor what is put there later.
             warnings: What looked wrong while the rows were read.
 
         Raises:
             LedgerError: It could not be written.
         """
-        self._meta[LISTS] = as_value(lists)
+        warnings = warnings or Warnings()
+        self._meta[LISTS] = as_value([each.path for each in lists])
         try:
-            mark_excluded(self._connection, protected)
+            seen = exclude(self._connection, lists)
+            self._meta[COUNTS] = as_counts(seen.counts)
+            warnings.put(seen.alike.code, seen.alike.count, seen.alike.lines)
             self._users = mark_duplicates(self._connection)
-            self._count(header, warnings or Warnings())
+            self._count(header, warnings)
             self._connection.execute("COMMIT")
             # A reader never stands in the way of the one who begins the run: it is in WAL mode already.
             self._connection.execute("PRAGMA journal_mode = WAL")
@@ -191,17 +198,29 @@ class PlanDraft:
         return LedgerError(f"The plan could not be kept in {self.folder.path}: {error.strerror}.")
 
     def _values(self, batch: Sequence[InputRow]) -> Iterator[tuple[object, ...]]:
-        """Yield the good rows of `batch`; keeps the others by itself."""
+        """Yield the good rows of `batch`, with their identifiers as they are sent; keeps the others by itself."""
         encode = msgspec.json.encode
+        as_sent = are_canonical([row.identifier_id for row in batch])
         for row in batch:
             user_id, identifier_id, cells = row.user_id, row.identifier_id, row.cells
             if row.error_code:
                 self._add_invalid(row)
                 continue
+            if not as_sent:
+                identifier_id = self._as_sent(row)
             stored = None if cells == [user_id, identifier_id] else encode(cells).decode()
             yield row.number, row.line, user_id, identifier_id, stored
 
+    def _as_sent(self, row: InputRow) -> str:
+        """Return a good row's identifier as it is sent; notes one that is no GUID."""
+        sent = canonical(row.identifier_id)
+        if find_guid(sent) is None:
+            self._strange += 1
+            self._strange_lines += [row.line] if len(self._strange_lines) < MOST_LINES else []
+        return sent
+
     def _add_invalid(self, row: InputRow) -> None:
+        self._invalid += 1
         message = _storable(row.error_message)
         if len(self._first_invalid) < _FIRST_INVALID:
             self._first_invalid.append((row.number, row.line, message))
@@ -211,11 +230,13 @@ class PlanDraft:
         insert(self._connection, _INVALID, [values])
 
     def _count(self, header: tuple[str, ...], warnings: Warnings) -> None:
+        if self._strange < self._rows - self._invalid:
+            warnings.put("not_a_guid", self._strange, self._strange_lines)
         self._meta |= {
             "header": json.dumps(header),
             "rows": str(self._rows),
             "users": str(self._users),
-            WARNINGS: json.dumps([dataclasses.astuple(each) for each in warnings.all()]),
+            WARNINGS: as_warnings(warnings.all()),
             "first_invalid": json.dumps(self._first_invalid),
         }
         self._connection.executemany("INSERT INTO meta (name, value) VALUES (?, ?)", self._meta.items())

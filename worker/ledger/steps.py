@@ -180,9 +180,9 @@ def end_session(
     )
 
 
-def protect(connection: sqlite3.Connection, ids: Iterable[str]) -> None:
-    """Add ids to the protected list, which only ever grows."""
-    connection.executemany("INSERT OR IGNORE INTO protected (id) VALUES (?)", ((id_,) for id_ in ids))
+def protect(connection: sqlite3.Connection, keys: Iterable[str]) -> None:
+    """Add keys of ids to the protected list, which only ever grows."""
+    connection.executemany("INSERT OR IGNORE INTO protected (id) VALUES (?)", ((key,) for key in keys))
 
 
 def note_command(connection: sqlite3.Connection, applied_at: float, command: str) -> None:

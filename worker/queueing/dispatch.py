@@ -14,6 +14,7 @@ import structlog
 
 from worker.errors import BrokerError
 from worker.guard import Guard, Halt, HaltKind
+from worker.identifiers import canonical
 from worker.model import BARRED, Delivery, Depth, Result, Row
 from worker.ports import Queue, WorkQueue
 from worker.queueing.assignment import Assignment, RowsName
@@ -330,8 +331,12 @@ class Dispatcher:
 
 def _answers(found: FoundRow, row: Row, name: RowsName) -> bool:
     """Return whether an outcome is that of a row that went by `name`, in whichever round."""
-    same = (found.user_id, found.identifier_id) == (row.user_id, row.identifier_id)
-    return same and RowsName.parse(found.batch).run_and_session == name.run_and_session
+    same_id = canonical(found.identifier_id) == canonical(row.identifier_id)
+    return (
+        same_id
+        and found.user_id == row.user_id
+        and RowsName.parse(found.batch).run_and_session == name.run_and_session
+    )
 
 
 def _buried(letters: int) -> Halt:

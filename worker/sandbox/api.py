@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
@@ -69,7 +70,8 @@ class Api:
             return self.answer(route, person, b"", epoch_s)
         if kind is Kind.IDENTIFIER_MISSING:
             self._tenant.set_verified(person, slot, wanted, epoch_s)
-            return Reply(200, self._tenant.document(person, without=(route.identifier_id,)))
+            missing = person.email_ids[slot] if slot < len(person.email_ids) else person.phone_id
+            return Reply(200, self._tenant.document(person, without=(missing,)))
         # As if nobody had ever done what is asked, also on a second try.
         unchanged = self._tenant.standing(person)._replace(verified=(not wanted,) * 3)
         return Reply(200, self._tenant.document(person, standing=unchanged))
@@ -131,10 +133,19 @@ class Api:
 
 
 def contact_slot(person: Person, contact: str, identifier_id: str) -> int | None:
-    """Return the slot of the user's `email` or `phone` that has `identifier_id`, or None."""
+    """Return the slot of the user's `email` or `phone` that has `identifier_id`, in any spelling, or None."""
+    guid = _guid(identifier_id)
     if contact == "phone":
-        return PHONE_SLOT if identifier_id == person.phone_id else None
-    return person.email_ids.index(identifier_id) if identifier_id in person.email_ids else None
+        return PHONE_SLOT if guid == person.phone_id else None
+    return person.email_ids.index(guid) if guid in person.email_ids else None
+
+
+def _guid(text: str) -> str:
+    """Return a GUID as the API writes it, whatever spelling the route was asked with; "" for what is none."""
+    try:
+        return str(uuid.UUID(text.strip().strip("()")))
+    except ValueError:
+        return ""
 
 
 def _json_object(body: bytes) -> dict[str, Any] | None:

@@ -93,7 +93,7 @@ class People:
         traits = digest[58:]
         before, after = _form(index)
         text = digest.hex()
-        first = before + _uuid(text[20:52])
+        first = _uuid(text[20:52])
         return Person(
             place=index,
             user_id=f"{before}{core}{after}",

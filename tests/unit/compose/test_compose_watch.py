@@ -16,8 +16,9 @@ from structlog.testing import LogCapture
 from unit.ledger.ledger_staging import look, plan, session
 
 from worker.compose.engine import LocalEngine
+from worker.compose.protected import PATIENCE_S, News, ProtectedLists
 from worker.compose.stopping import Stop, StopRequest
-from worker.compose.watch import Bounds, ProtectedLists, Watch
+from worker.compose.watch import Bounds, Watch
 from worker.ledger import Command, RunFolder, RunLedger, facts, post_command
 from worker.model import Answer, Attempt, Decision, Outcome, RunState, Verdict
 from worker.pacing import AsyncPacer, RatePlan, parse_rate
@@ -38,6 +39,8 @@ class Situation:
         self.pacer = AsyncPacer(RatePlan(None, adaptive=False), concurrency=100, clock=lambda: self.now)
         self.stopped = 0
         self.request = StopRequest(self._stop)
+        self.protected = ProtectedLists([exclude] if exclude else [], clock=lambda: self.now)
+        self.protected.load()
         self._capture = LogCapture()
         log = structlog.wrap_logger(structlog.PrintLogger(), processors=[self._capture])
         self.watch = Watch(
@@ -46,7 +49,7 @@ class Situation:
             LocalEngine(self.pacer, mock.create_autospec(Pipeline, instance=True)),
             self.request,
             bounds,
-            ProtectedLists([exclude] if exclude else []),
+            self.protected,
             log,
             clock=lambda: self.now,
         )
@@ -71,6 +74,10 @@ class Situation:
         )
         for row in range(1, count + 1):
             self.pacer.leave(Answer(status, {}, b""), Attempt(row, verdict, pending=100))
+
+    @property
+    def holds(self) -> bool:
+        return self.pacer.status().why == "paused by the operator"
 
     def ask(self, name: Name, rate: str = "") -> None:
         post_command(self.folder.inbox, Command(name=name, rate=rate, operator="bo@host"))
@@ -239,14 +246,21 @@ async def test_whoever_joins_the_protected_list_is_not_claimed_any_more(tmp_path
         assert here.logged() == []
         exclude.write_text("nobody\nu2\ni3\n")
         assert await here.look() is None
-        assert here.logged() == [{"event": "protected_list_read_again", "log_level": "info", "ids": 3}]
+        assert here.holds, "it may be written still"
+        assert await here.look() is None
+        assert not here.holds
+        assert [entry["event"] for entry in here.logged()] == [
+            "protected_list_read_again",
+            "protected_list_changes",
+        ]
+        assert here.logged()[0]["ids"] == 3
         assert [row.number for row in await here.ledger.claim(9)] == [1, 4, 5, 6]
         await here.look()
-        assert len(here.logged()) == 1, "it is read again when it changes, not at each look"
+        assert len(here.logged()) == 2, "it is read again when it changes, not at each look"
 
 
 @pytest.mark.parametrize("content", [b"u1 u2\n", b"", b"u1\n\xe9t\xe9\n", None])
-async def test_a_protected_list_that_breaks_halts_rather_than_calls(
+async def test_a_protected_list_that_breaks_holds_everybody_and_halts_after_ten_seconds(
     tmp_path: Path, content: bytes | None
 ) -> None:
     exclude = tmp_path / "protected.txt"
@@ -256,11 +270,79 @@ async def test_a_protected_list_that_breaks_halts_rather_than_calls(
             exclude.unlink()
         else:
             exclude.write_bytes(content)
-        stop = await here.look()
+        assert await here.look() is None
+        assert here.holds
+        assert await here.look(after_s=PATIENCE_S - 0.1) is None
+        assert here.holds
+        stop = await here.look(after_s=0.1)
         assert stop is not None
         assert stop.state is RunState.HALTED
-        assert stop.reason.startswith("the protected list changed and cannot be read: ")
+        assert stop.reason.startswith("the protected list changed and could not be read for 10s")
         assert str(exclude) in stop.reason
+
+
+@pytest.mark.parametrize("content", [b"", None, b"u1\n\xe9t\xe9\n"])
+async def test_a_protected_list_that_is_rewritten_in_time_ends_nothing(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    exclude = tmp_path / "protected.txt"
+    exclude.write_text("u1\n")
+    async with watched(tmp_path, exclude=exclude) as here:
+        if content is None:
+            exclude.unlink()
+        else:
+            exclude.write_bytes(content)
+        assert await here.look() is None
+        exclude.write_text("u1\nu5\n")
+        assert await here.look(after_s=9.0) is None
+        assert here.holds
+        assert await here.look(after_s=0.25) is None
+        assert not here.holds
+        assert [row.number for row in await here.ledger.claim(9)] == [2, 3, 4, 6]
+        exclude.unlink()
+        assert await here.look(after_s=5.0) is None, "the patience is counted anew"
+
+
+@pytest.mark.parametrize("half", ["u1\nu2\n", "u1\nu2\nu3"])
+async def test_half_a_list_holds_everybody_until_it_is_whole_or_ten_seconds_have_passed(
+    tmp_path: Path, half: str
+) -> None:
+    exclude = tmp_path / "protected.txt"
+    exclude.write_text("u1\nu2\nu3\n")
+    async with watched(tmp_path, exclude=exclude) as here:
+        exclude.write_text(half)
+        for _ in range(4):
+            assert await here.look(after_s=2.0) is None
+            assert here.holds
+        exclude.write_text("u1\nu2\nu3\nu4\n")
+        await here.look()
+        assert await here.look() is None
+        assert not here.holds
+        exclude.write_text(half)
+        await here.look()
+        await here.look(after_s=PATIENCE_S)
+        assert not here.holds, "somebody took ids off, which stay protected"
+        assert [row.number for row in await here.ledger.claim(9)] == [5, 6]
+
+
+async def test_a_pause_outlasts_a_list_that_changes_and_the_other_way_round(tmp_path: Path) -> None:
+    exclude = tmp_path / "protected.txt"
+    exclude.write_text("u1\n")
+    async with watched(tmp_path, exclude=exclude) as here:
+        here.ask("pause")
+        await here.look()
+        exclude.write_text("u1\nu2\n")
+        await here.look()
+        await here.look()
+        assert here.holds
+        here.ask("continue")
+        exclude.write_text("")
+        await here.look()
+        assert here.holds
+        exclude.write_text("u1\nu2\n")
+        await here.look()
+        await here.look()
+        assert not here.holds
 
 
 async def test_it_looks_at_once_and_until_it_is_cancelled(tmp_path: Path) -> None:
@@ -276,13 +358,13 @@ async def test_it_looks_at_once_and_until_it_is_cancelled(tmp_path: Path) -> Non
             await watching
 
 
-def test_no_protected_list_protects_nobody_and_never_changes() -> None:
+async def test_no_protected_list_protects_nobody_and_never_changes() -> None:
     none = ProtectedLists([])
     assert none.load() == frozenset()
-    assert not none.changed()
+    assert await none.look() == News()
 
 
-def test_of_several_protected_lists_every_one_counts_and_any_one_can_change(tmp_path: Path) -> None:
+async def test_of_several_protected_lists_every_one_counts_and_any_one_can_change(tmp_path: Path) -> None:
     paths = [tmp_path / "first.txt", tmp_path / "second.txt"]
     for path in paths:
         path.write_text(f"{path.stem}\n")
@@ -291,34 +373,35 @@ def test_of_several_protected_lists_every_one_counts_and_any_one_can_change(tmp_
     assert protected.names == "first.txt, second.txt"
     for path in paths:
         path.write_text(f"{path.stem}\nmore\n")
-        assert protected.changed()
-        assert not protected.changed()
+        assert await protected.look() == News(frozenset({"first", "second", "more"}), holds=True)
+        assert await protected.look() == News()
 
 
-def test_a_protected_list_is_known_by_time_size_and_identity(tmp_path: Path) -> None:
+async def test_a_protected_list_is_known_by_time_size_and_identity(tmp_path: Path) -> None:
     path = tmp_path / "protected.txt"
     path.write_text("u1\n")
     os.utime(path, ns=(10**18, 10**18))
     protected = ProtectedLists([path])
     assert protected.load() == {"u1"}
-    assert not protected.changed()
 
-    path.write_text("u2\n")
-    assert protected.changed(), "its time"
-    assert not protected.changed()
+    async def settled() -> frozenset[str] | None:
+        first = await protected.look()
+        while (await protected.look()).holds:
+            pass
+        return first.keys
+
+    assert await settled() is None
+    path.write_text("u1\nu2\n")
+    assert await settled() == {"u1", "u2"}, "its size and time"
 
     os.utime(path, ns=(10**18, 10**18))
-    protected.changed()
-    path.write_text("u2\nu3\n")
-    os.utime(path, ns=(10**18, 10**18))
-    assert protected.changed(), "its size"
+    assert await settled() == {"u1", "u2"}, "its time"
 
     other = tmp_path / "other.txt"
-    other.write_text("u4\nu5\n")
+    other.write_text("u1\nu3\nu2\n")
     os.utime(other, ns=(10**18, 10**18))
     other.replace(path)
-    assert protected.changed(), "another file in its place"
+    assert await settled() == {"u1", "u2", "u3"}, "another file in its place"
 
     path.unlink()
-    assert protected.changed(), "gone"
-    assert not protected.changed()
+    assert await protected.look() == News(holds=True), "gone"

@@ -28,6 +28,19 @@ def test_a_plain_row_becomes_a_post_without_a_body(operation: str, verb: str) ->
 
 
 @pytest.mark.parametrize(
+    "written",
+    [
+        "6CEC8047-6149-4D9B-8D99-91C83C22A9DC",
+        "{6cec8047-6149-4d9b-8d99-91c83c22a9dc}",
+        "6cec804761494d9b8d9991c83c22a9dc",
+    ],
+)
+def test_a_guid_is_sent_in_small_letters_with_dashes_and_a_user_id_as_it_is_written(written: str) -> None:
+    path = f"users/{written.strip('{}')}/emails/6cec8047-6149-4d9b-8d99-91c83c22a9dc/unverify"
+    assert UNVERIFY_EMAIL.call(Row(1, written.strip("{}"), written)).path == path
+
+
+@pytest.mark.parametrize(
     ("id_", "segment"),
     [
         ("a/b", "a%2Fb"),

@@ -58,6 +58,25 @@ def test_the_inverse_operation_wants_it_verified() -> None:
     assert VERIFY_EMAIL.judge(ROW, Answer(200, JSON, user())).outcome is Outcome.UNCONFIRMED
 
 
+@pytest.mark.parametrize(
+    "written", ["6CEC8047-6149-4D9B-8D99-91C83C22A9DC", "{6cec804761494d9b8d9991c83c22a9dc}"]
+)
+@pytest.mark.parametrize(
+    "shown", ["6cec8047-6149-4d9b-8d99-91c83c22a9dc", "6CEC8047-6149-4D9B-8D99-91C83C22A9DC"]
+)
+def test_a_guid_is_found_in_the_document_in_any_spelling(written: str, shown: str) -> None:
+    other = contact("6cec8047-6149-4d9b-8d99-91c83c22a9dd", verified=True)
+    emails = [other, contact(shown, verified=False)]
+    for operation, outcome in ((UNVERIFY_EMAIL, Outcome.SUCCEEDED), (VERIFY_EMAIL, Outcome.UNCONFIRMED)):
+        verdict = operation.judge(Row(7, "user-7", written), Answer(200, JSON, user(emails=emails)))
+        assert (verdict.outcome, verdict.error_code) == (
+            outcome,
+            "" if outcome == "succeeded" else "not_changed",
+        )
+    missing = UNVERIFY_EMAIL.judge(Row(7, "user-7", written), Answer(200, JSON, user(emails=[other])))
+    assert missing.error_code == "identifier_missing"
+
+
 def test_verified_emails_and_phones_that_are_left_are_counted() -> None:
     emails = [contact("mail-7", verified=False), contact("b", verified=True), contact("c", verified=None)]
     verdict = judge(200, user(emails=emails, phone_numbers=[contact("p", verified=True)]))

@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from worker.identifiers import key_of
 from worker.ledger import Binding, PlanDraft, RunFolder, RunLedger
 from worker.model import Decision, InputRow, Outcome, Result, Row, Unfinished, Verdict
+from worker.protection import ProtectedList
 
 BINDING = Binding("in.csv", "a" * 64, "acme.example", "unverify-email", {"rows": "all"})
 HEADER = ("user_id", "identifier_id")
@@ -23,19 +25,24 @@ def pairs(count: int) -> list[InputRow]:
     return [pair(number, f"u{number}", f"i{number}") for number in range(1, count + 1)]
 
 
+def listed(*ids: str, path: Path = Path("/lists/keep.txt")) -> ProtectedList:
+    keys = frozenset(map(key_of, ids))
+    return ProtectedList(path, "0" * 64, keys, keys)
+
+
 def plan(
     runs: Path,
     rows: Iterable[InputRow] | int,
     *,
     protected: Iterable[str] = (),
-    lists: Sequence[Path] = (),
+    lists: Sequence[ProtectedList] = (),
     run_id: str = "run-1",
     binding: Binding = BINDING,
 ) -> RunFolder:
     draft = PlanDraft(runs, run_id, binding, operator="ann@host", reason="T-1", planned_at=1000.5)
     with draft:
         draft.add(pairs(rows) if isinstance(rows, int) else rows)
-        draft.finish(header=HEADER, protected=frozenset(protected), lists=lists)
+        draft.finish(header=HEADER, lists=[listed(*protected)] if protected else lists)
         return draft.publish()
 
 

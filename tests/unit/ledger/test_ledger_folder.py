@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from unit.ledger.ledger_staging import BINDING, plan, tamper
+from unit.ledger.ledger_staging import BINDING, listed, plan, tamper
 
 from worker.errors import LedgerError, RunBusyError, UsageError
 from worker.ledger import RunFolder, facts
@@ -115,7 +115,8 @@ def test_runs_come_newest_first_with_what_selected_their_rows(tmp_path: Path) ->
 
 def test_the_protected_lists_of_a_plan_are_remembered_whatever_their_names(tmp_path: Path) -> None:
     lists = [Path("/lists/a.txt"), Path(os.fsdecode(b"/lists/caf\xe9 \n.csv"))]
-    assert plan(tmp_path, 1, lists=lists).protected_lists() == tuple(lists)
+    read = [listed("u1", path=path) for path in lists]
+    assert plan(tmp_path, 1, lists=read).protected_lists() == tuple(lists)
 
 
 def test_a_ledger_from_before_lists_were_remembered_names_none(tmp_path: Path) -> None:

@@ -9,7 +9,14 @@ import pytest
 from unit.ledger.ledger_staging import BINDING, HEADER, look, pair, pairs, plan
 
 from worker.errors import LedgerError, UsageError
-from worker.ledger import PlanDraft, RunFolder, facts, pending_rows, remove_stale_drafts, report_rows
+from worker.ledger import (
+    PlanDraft,
+    RunFolder,
+    facts,
+    pending_rows,
+    remove_stale_drafts,
+    report_rows,
+)
 from worker.model import InputRow, Outcome
 from worker.warned import Warned, Warnings
 
@@ -32,6 +39,37 @@ def test_the_first_of_a_pair_is_called_and_the_others_name_it(tmp_path: Path) ->
 def test_pairs_are_told_apart_by_both_ids_and_not_by_their_sum(tmp_path: Path) -> None:
     folder = plan(tmp_path, [pair(1, "ab", "c"), pair(2, "a", "bc"), pair(3, "A", "bc"), pair(4, "a ", "bc")])
     assert [planned for _, planned, _ in look(folder, PLANNED)] == [None] * 4
+
+
+def test_a_guid_is_one_identifier_in_any_spelling_and_its_cell_stays_as_it_was(tmp_path: Path) -> None:
+    guid = "6cec8047-6149-4d9b-8d99-91c83c22a9dc"
+    spelt = [guid.upper(), guid, f"{{{guid.upper()}}}", guid.replace("-", ""), f"urn:uuid:{guid}"]
+    folder = plan(tmp_path, [pair(number, "u", written) for number, written in enumerate(spelt, start=1)])
+    assert [(planned, first) for _, planned, first in look(folder, PLANNED)] == [
+        (None, None),
+        *[("duplicate", 1)] * 4,
+    ]
+    assert [row.identifier_id for row in pending_rows(folder)] == [guid]
+    assert [row.cells for row in report_rows(folder)] == [["u", written] for written in spelt]
+
+
+def test_a_user_id_is_another_in_another_case(tmp_path: Path) -> None:
+    guid = "6cec8047-6149-4d9b-8d99-91c83c22a9dc"
+    folder = plan(tmp_path, [pair(1, guid, "i"), pair(2, guid.upper(), "i"), pair(3, guid, "I")])
+    assert [row.user_id for row in pending_rows(folder)] == [guid, guid.upper(), guid]
+
+
+@pytest.mark.parametrize(
+    ("others", "warned"), [(["x"], False), (["6CEC8047-6149-4D9B-8D99-91C83C22A9DC"], True)]
+)
+def test_an_identifier_that_is_no_guid_is_warned_of_where_others_are(
+    tmp_path: Path, others: list[str], warned: bool
+) -> None:
+    rows = [pair(1, "u", "i1"), bad(2, "x"), pair(3, "u", " i3 "), *(pair(4, "u", other) for other in others)]
+    folder = plan(tmp_path, rows)
+    assert [row.identifier_id for row in pending_rows(folder)][:2] == ["i1", " i3 "]
+    told = [(each.code, each.count, each.lines) for each in folder.plan_summary().warnings]
+    assert told == ([("not_a_guid", 2, (2, 4))] if warned else [])
 
 
 def test_excluded_goes_before_duplicate_and_a_duplicate_of_an_excluded_is_excluded(tmp_path: Path) -> None:
@@ -76,7 +114,7 @@ def test_the_summary_keeps_what_the_input_was_warned_of(tmp_path: Path) -> None:
     draft = PlanDraft(tmp_path, "r", BINDING, operator="", reason="", planned_at=1.0)
     with draft:
         draft.add(pairs(1))
-        draft.finish(header=HEADER, protected=frozenset(), warnings=warnings)
+        draft.finish(header=HEADER, warnings=warnings)
         folder = draft.publish()
     assert folder.plan_summary().warnings == (Warned("edge_white_space", 1, (3,)),)
     assert facts(folder).warnings == folder.plan_summary().warnings
@@ -126,7 +164,7 @@ def test_rows_come_in_batches_and_from_several_calls(tmp_path: Path) -> None:
     with draft:
         draft.add(rows[:9000])
         draft.add(iter(rows[9000:]))
-        draft.finish(header=HEADER, protected=frozenset())
+        draft.finish(header=HEADER)
         draft.publish()
     assert look(draft.folder, "SELECT count(*), min(row), max(row) FROM rows") == [(10_000, 1, 10_000)]
     assert draft.folder.meta()["rows"] == "10000"
@@ -147,7 +185,7 @@ def test_what_is_not_published_leaves_nothing(tmp_path: Path) -> None:
     draft = PlanDraft(tmp_path, "r", BINDING, operator="", reason="", planned_at=1.0)
     with draft:
         draft.add(pairs(3))
-        draft.finish(header=HEADER, protected=frozenset())
+        draft.finish(header=HEADER)
         assert RunFolder.all(tmp_path) == []  # not a run before it is published
     assert list(tmp_path.iterdir()) == []
 
