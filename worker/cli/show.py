@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from collections.abc import Iterable
@@ -160,6 +161,7 @@ def plan_object(folder: RunFolder) -> dict[str, object]:
         "users": planned.users,
         "outcomes": foreseen(folder),
         "halt_reason": known.halt_reason or None,
+        "outage": None if known.outage is None else dataclasses.asdict(known.outage),
         "first_invalid": invalid_objects(planned.first_invalid),
         "protected_lists": list_objects(planned.lists),
         "warnings": [each.as_object() for each in planned.warnings],
