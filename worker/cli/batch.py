@@ -96,6 +96,7 @@ def run(
     fleet: flags.Fleet,
     min_rows: flags.MinRows = 1,
     runs: flags.Runs = DEFAULT_RUNS,
+    moved: flags.Moved = False,
     yes: flags.Yes = False,
     as_json: flags.Json = False,
 ) -> None:
@@ -141,6 +142,7 @@ def run(
             via=via,
             recall=fleet.recall,
             settled=tuple(settled),
+            moved=moved,
             new=new,
             min_rows=min_rows,
         )
@@ -158,6 +160,7 @@ def retry(
     steering: flags.Steering,
     fleet: flags.Fleet,
     runs: flags.Runs = DEFAULT_RUNS,
+    moved: flags.Moved = False,
     yes: flags.Yes = False,
     as_json: flags.Json = False,
 ) -> None:
@@ -184,6 +187,7 @@ def retry(
             via=via,
             recall=fleet.recall,
             settled=tuple(settled),
+            moved=moved,
             whole=only is None,
         )
     )

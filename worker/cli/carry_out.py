@@ -19,7 +19,7 @@ from worker.compose.sticking import Setting, without_callers
 from worker.connection import load_key
 from worker.errors import BulkUnverifyError, UsageError
 from worker.hints import BY_WORKERS, typed, typed_for
-from worker.ledger import facts, left_of_retry, withdraw
+from worker.ledger import facts, left_of_retry, may_be_a_copy, withdraw
 from worker.model import Outcome, RunState
 from worker.reportable import COLLECTED
 
@@ -44,6 +44,7 @@ class CarryOut:
         via: The queue whose workers call; None to call from here.
         recall: Whether rows that are with a queue's workers are called by others, too.
         settled: What steers it, and where each of it comes from.
+        moved: Whether somebody says that the folder is no copy.
         whole: Whether `retry` was given without outcomes: then nothing may be pending beside them.
         new: Whether the run was planned by this very command.
         min_rows: Fewest rows to call for which it is carried out.
@@ -59,6 +60,7 @@ class CarryOut:
     via: Via | None = None
     recall: bool = False
     settled: tuple[Setting, ...] = ()
+    moved: bool = False
     whole: bool = False
     new: bool = False
     min_rows: int = 0
@@ -110,6 +112,7 @@ def _carry_out(order: CarryOut) -> None:
     if _is_done(order):
         refuse_too_few(order.folder, 0 if order.retake else order.min_rows)
         _conclude(order, last_report(order.folder, accept=order.steering.accept))
+    _ask_if_moved(order)
     amend(order.folder, order.steering, show.say)
     rate = order.steering.rate if order.via is None else None
     show.plan(order.folder, rate, order.steering.deadline_s, retake=order.retake)
@@ -192,6 +195,19 @@ def _pending_first(folder: RunFolder, pending: int) -> UsageError:
         f"{pending:,} rows of run {folder.run_id} are pending: `{command}` first. To send rows of some outcomes"
         " alone, name these with --only."
     )
+
+
+def _ask_if_moved(order: CarryOut) -> None:
+    """Have it confirmed that a folder that may be a copy is the one to be worked on."""
+    folder = order.folder
+    if order.moved or order.dry_run or not (doubt := may_be_a_copy(folder)):
+        return
+    told = f"Run {folder.run_id} may be a copy: {doubt}. Two copies call every pending row twice."
+    if not sys.stdin.isatty():
+        raise UsageError(f"{told} If it was moved here and is worked on nowhere else, add --moved.")
+    show.say(f"{told} Type 'moved' if it is worked on nowhere else, anything else to leave:")
+    if sys.stdin.readline().strip() != "moved":
+        raise UsageError("Not confirmed: nothing was sent.")
 
 
 def _conclude(order: CarryOut, summary: dict[str, object]) -> NoReturn:

@@ -142,6 +142,9 @@ MinRows = Annotated[
         "--min-rows", min=0, help="Refuse a run that has fewer rows to call; 0 makes an empty one a success."
     ),
 ]
+Moved = Annotated[
+    bool, typer.Option("--moved", help="The run's folder was moved here, and is worked on nowhere else.")
+]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Take no input that is warned of: exit 2, nothing planned or sent.")
 ]

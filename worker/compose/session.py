@@ -26,7 +26,17 @@ from worker.connection import ApiKey, Tenant
 from worker.errors import BulkUnverifyError, ConfigurationError, LedgerError, UsageError, cause_of
 from worker.guard import Halt, HaltKind
 from worker.hints import typed_for
-from worker.ledger import NOT_COLLECTED, PUBLISHED_TO, RunFolder, RunLedger, facts, take_commands, tenant_lock
+from worker.ledger import (
+    NOT_COLLECTED,
+    PUBLISHED_TO,
+    RunFolder,
+    RunLedger,
+    facts,
+    settle_in,
+    snapshot,
+    take_commands,
+    tenant_lock,
+)
 from worker.model import Outcome, RunState
 
 
@@ -102,6 +112,7 @@ async def _work(request: SessionRequest) -> None:
                 publishes_to=via,
                 recall=request.recall,
             )
+            settle_in(folder, number)
             monitor = Monitor(folder.run_id, request.tenant.name, facts(folder).outcomes, time.monotonic)
             ledger.on_commit = monitor.committed
             log.info("session_started", run_id=folder.run_id, session=number, **settings)
@@ -113,6 +124,8 @@ async def _work(request: SessionRequest) -> None:
             except BaseException as error:  # noqa: BLE001 - whatever ended it, and it goes on as it was
                 cause = cause_of(error)
                 await session.end_broken(cause)
+                with contextlib.suppress(BulkUnverifyError):  # one that is broken has said so
+                    held.enter_context(snapshot(folder))  # read until the end, its log is not taken away
                 raise cause from None
 
 

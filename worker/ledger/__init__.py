@@ -18,6 +18,7 @@ from worker.ledger.inbox import take as take_commands
 from worker.ledger.ledger import RunLedger
 from worker.ledger.locks import FileLock, tenant_lock
 from worker.ledger.pending import foreseen, left_of_retry, pending_rows
+from worker.ledger.place import may_be_a_copy, settle_in
 from worker.ledger.planned import PlannedRows, planned_rows
 from worker.ledger.planning import PlanDraft, remove_stale_drafts, withdraw
 from worker.ledger.protection import ListCount
@@ -44,12 +45,14 @@ __all__ = [
     "foreseen",
     "known_of",
     "left_of_retry",
+    "may_be_a_copy",
     "open_collected",
     "pending_rows",
     "planned_rows",
     "post_command",
     "remove_stale_drafts",
     "report_rows",
+    "settle_in",
     "snapshot",
     "take_commands",
     "tenant_lock",

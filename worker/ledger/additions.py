@@ -13,7 +13,7 @@ from pathlib import Path
 from worker.ledger.folder import LISTS, WARNINGS, RunFolder, as_warnings, warnings_of
 from worker.ledger.protection import COUNTS, as_counts, counts_of, keys_in, survey
 from worker.ledger.schema import broken, connect
-from worker.ledger.steps import protect
+from worker.ledger.steps import close_killed, protect
 from worker.protection import ProtectedList, keys_of
 
 _KEEP = (
@@ -57,6 +57,7 @@ def add(folder: RunFolder, *, lists: Sequence[ProtectedList], reason: str) -> Ad
     try:
         with contextlib.closing(connect(folder.ledger, read_only=False)) as connection:
             connection.execute("BEGIN IMMEDIATE")
+            close_killed(connection)
             changes = [connection.total_changes]
             protect(connection, keys_of(lists) - keys_in(connection))
             changes.append(connection.total_changes)

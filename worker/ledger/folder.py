@@ -16,6 +16,7 @@ from worker.hints import typed_for
 from worker.ledger.locks import FileLock, is_held
 from worker.ledger.protection import ListCount, counts_of
 from worker.ledger.schema import COOL_DOWN_UNTIL, broken, connect
+from worker.ledger.steps import close_killed
 from worker.warned import Warned
 
 LEDGER = "ledger.sqlite"
@@ -192,6 +193,7 @@ class RunFolder:
         """
         ledger = contextlib.closing(connect(self.ledger, read_only=False))
         with ledger as connection, contextlib.suppress(sqlite3.Error):
+            close_killed(connection)
             connection.executescript("PRAGMA busy_timeout = 1000; PRAGMA journal_mode = DELETE")
 
     def binding(self) -> Binding:

@@ -23,8 +23,9 @@ from worker.ledger.folder import LEDGER, LISTS, WARNINGS, Binding, RunFolder, as
 from worker.ledger.inserts import insert
 from worker.ledger.locks import FileLock, alone_in, is_held
 from worker.ledger.marking import mark_duplicates
+from worker.ledger.place import place_of
 from worker.ledger.protection import COUNTS, as_counts, exclude
-from worker.ledger.schema import TABLES, VERSION, broken
+from worker.ledger.schema import PLACE, TABLES, VERSION, broken
 from worker.model import InputRow, Outcome
 from worker.protection import ProtectedList
 from worker.warned import MOST_LINES, Warnings
@@ -238,6 +239,7 @@ class PlanDraft:
             "users": str(self._users),
             WARNINGS: as_warnings(warnings.all()),
             "first_invalid": json.dumps(self._first_invalid),
+            PLACE: place_of(self._draft / LEDGER, self.folder.path),
         }
         self._connection.executemany("INSERT INTO meta (name, value) VALUES (?, ?)", self._meta.items())
 

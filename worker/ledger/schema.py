@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from worker.errors import LedgerError, UsageError
+from worker.ledger.locks import is_held
 
 VERSION: Final = 3
 
@@ -81,6 +82,8 @@ OUTAGE: Final = "outage"
 """Under this name `meta` holds the last outage: since and until when (null while it lasts), and what was met."""
 COOL_DOWN_UNTIL: Final = "cool_down_until"
 """Under this name `meta` holds until when the tenant wanted to be left alone, epoch seconds."""
+PLACE: Final = "place"
+"""Under this name `meta` holds where the ledger lies, and the session that began there, as a JSON object."""
 RESENT: Final = 2
 """In `carried.maybe_sent`: a killed session may have sent the row, and it was sent again since."""
 _READ_CACHE_KIB: Final = 2_048
@@ -101,6 +104,7 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
         raise LedgerError(f"The ledger {path} cannot be looked at: {error.strerror}.") from error
     if missing:
         raise UsageError(f"{path} does not exist: this is not a run's folder.")
+    unlogged = not _size_of(path.with_name(f"{path.name}-wal"))
     try:
         with contextlib.ExitStack() as opened:
             connection = opened.enter_context(contextlib.closing(_open(path, read_only=read_only)))
@@ -110,12 +114,36 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
                 raise UsageError(
                     f"{path} was written by a newer bulk-unverify. Use that version for this run."
                 )
+            if unlogged:
+                _refuse_without_log(connection, path)
             if version < VERSION:
                 _read_as_new(connection) if read_only else _bring_up(connection, version)
             opened.pop_all()
     except sqlite3.Error as error:
         raise broken(path, error) from error
     return connection
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _refuse_without_log(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse a ledger whose last session was not closed, and whose write-ahead log is gone with what it did."""
+    (open_,) = connection.execute(
+        "SELECT count(*) FROM sessions JOIN meta ON meta.name = ? WHERE ended_at IS NULL"
+        " AND number = json_extract(meta.value, '$.session')",
+        (PLACE,),
+    ).fetchone()
+    if open_ and not is_held(path.parent.resolve()):
+        raise LedgerError(
+            f"{path}-wal is missing or empty, and with it what the last session did: this is a copy of"
+            f" {path.name} alone, of a run that was not at rest. Copy the whole folder, after the process that works"
+            " on it has ended. If that file is lost for good, `run FILE --again` calls every row again."
+        )
 
 
 def _bring_up(connection: sqlite3.Connection, version: int) -> None:

@@ -162,6 +162,11 @@ def begin_session(
     return cursor.lastrowid
 
 
+def close_killed(connection: sqlite3.Connection) -> None:
+    """Close what a killed session left open: the log that tells of it may go when this connection is closed."""
+    connection.execute(_KILLED)
+
+
 def end_session(
     connection: sqlite3.Connection,
     number: int,
