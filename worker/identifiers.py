@@ -7,7 +7,8 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Final
 
-_DIGITS: Final = 32
+SHORTEST_GUID: Final = 32
+"""Characters that any spelling of a GUID has at least."""
 is_canonical: Final = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"  # written out: it is a third faster
 ).fullmatch
@@ -64,7 +65,7 @@ def find_guid(id_: str) -> str | None:
     Case, braces, parentheses, dashes (none, or after any fourth digit), `urn:uuid:` and what nobody sees make no
     difference. Sources: `Guid.Parse` of .NET (its forms N, D, B, P and X), PostgreSQL's manual (8.12) and RFC 9562.
     """
-    if len(id_) < _DIGITS:
+    if len(id_) < SHORTEST_GUID:
         return None
     text = id_.lower()
     if is_canonical(text):

@@ -10,17 +10,12 @@ from typing import Final
 
 from worker.ledger.fold import facts, understood
 from worker.ledger.folder import RunFolder
-from worker.ledger.protection import keys_in, teach_is_protected
+from worker.ledger.protection import count_barred, keys_in
 from worker.ledger.schema import connect
 from worker.ledger.steps import TAKEN_UP, next_pending
 from worker.model import Outcome, Row
 from worker.protection import is_protected
 
-_BARRED: Final = (
-    "SELECT count(*) FROM rows LEFT JOIN outcomes ON outcomes.row = rows.row"
-    " WHERE EXISTS (SELECT 1 FROM protected) AND planned IS NULL AND outcomes.row IS NULL"
-    " AND is_protected(user_id, identifier_id)"
-)
 _LEFT: Final = (
     "SELECT count(*) FROM rows WHERE planned IS NULL AND row NOT IN (SELECT row FROM outcomes)"  # noqa: S608
     f" AND row IN ({TAKEN_UP})"
@@ -36,8 +31,7 @@ def foreseen(folder: RunFolder) -> dict[Outcome, int]:
     """
     outcomes = facts(folder).outcomes
     with _reading(folder) as connection:
-        teach_is_protected(connection)
-        (barred,) = connection.execute(_BARRED).fetchone()
+        barred = count_barred(connection)
     return outcomes | {
         Outcome.PENDING: outcomes[Outcome.PENDING] - barred,
         Outcome.EXCLUDED: outcomes[Outcome.EXCLUDED] + barred,

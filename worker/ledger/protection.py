@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final
 
-from worker.identifiers import key_of
+from worker.identifiers import SHORTEST_GUID, are_canonical, key_of
 from worker.protection import ProtectedList, keys_of
 from worker.warned import MOST_LINES, Warned
 
@@ -20,6 +22,12 @@ _AT_ONCE: Final = 4096
 _NEXT: Final = (
     "SELECT row, line, user_id, identifier_id, planned IS NULL FROM rows WHERE row > ? ORDER BY row LIMIT ?"
 )
+_PENDING: Final = (
+    "SELECT rows.row, line, user_id, identifier_id, 1 FROM rows LEFT JOIN outcomes ON outcomes.row = rows.row"
+    " WHERE planned IS NULL AND outcomes.row IS NULL"
+)
+_Seen = tuple[int, int, str, str, int]
+"""A row's number, line, both ids, and whether it is to be called."""
 _EXCLUDE: Final = (
     "UPDATE rows SET planned = 'excluded', error_code = 'protected', error_message = 'on the protected list'"
     " WHERE row = ?"
@@ -62,7 +70,7 @@ class _Lookout:
     def __init__(self, lists: Sequence[ProtectedList]) -> None:
         self._lists = lists
         self._keys = keys_of(lists)
-        self._folded = {key.casefold() for key in self._keys}
+        self.folded = {key.casefold() for key in self._keys}
         self._found: set[str] = set()
         self._alike = 0
         self._lines: list[int] = []
@@ -75,7 +83,7 @@ class _Lookout:
 
     def compare_case(self, line: int, user_id: str, identifier_id: str) -> None:
         """Note a row that is called if an id of it is protected but for its case."""
-        if not self._folded.isdisjoint((key_of(user_id).casefold(), key_of(identifier_id).casefold())):
+        if not self.folded.isdisjoint((key_of(user_id).casefold(), key_of(identifier_id).casefold())):
             self._alike += 1
             self._lines += [line] if len(self._lines) < MOST_LINES else []
 
@@ -99,12 +107,24 @@ def survey(connection: sqlite3.Connection, lists: Sequence[ProtectedList]) -> Su
     return _look(connection, lists, mark=False)
 
 
+def _suspects(rows: Sequence[_Seen], folded: AbstractSet[str]) -> Iterable[_Seen]:
+    """Return the rows that have to be looked at: most of a batch can be told from the protected ones at once."""
+    users, identifiers = [row[2] for row in rows], [row[3] for row in rows]
+    joined = "\n".join(users)
+    plain = joined.isascii() and joined.split() == users and max(map(len, users)) < SHORTEST_GUID
+    if not (plain and are_canonical(identifiers)):
+        return rows
+    users = joined.lower().split("\n")
+    both = zip(rows, users, identifiers, strict=True)
+    return [row for row, user, identifier in both if user in folded or identifier in folded]
+
+
 def _look(connection: sqlite3.Connection, lists: Sequence[ProtectedList], *, mark: bool) -> Survey:
     lookout, last = _Lookout(lists), 0
     while lists and (rows := connection.execute(_NEXT, (last, _AT_ONCE)).fetchall()):
         last = rows[-1][0]
         protected: list[tuple[int]] = []
-        for row, line, user_id, identifier_id, is_called in rows:
+        for row, line, user_id, identifier_id, is_called in _suspects(rows, lookout.folded):
             if lookout.is_protected(user_id, identifier_id):
                 if is_called:
                     protected.append((row,))
@@ -120,14 +140,16 @@ def keys_in(connection: sqlite3.Connection) -> frozenset[str]:
     return frozenset(key_of(id_) for (id_,) in connection.execute("SELECT id FROM protected"))
 
 
-def teach_is_protected(connection: sqlite3.Connection) -> None:
-    """Let `connection` ask `is_protected(user_id, identifier_id)` in SQL, of the run's protected ids by now."""
+def count_barred(connection: sqlite3.Connection) -> int:
+    """Return how many pending rows are on the protected list by now."""
     keys = keys_in(connection)
-    connection.create_function(
-        "is_protected",
-        2,
-        lambda user_id, identifier_id: key_of(user_id) in keys or key_of(identifier_id) in keys,
-    )
+    folded = {key.casefold() for key in keys}
+    pending, barred = connection.execute(_PENDING) if keys else iter(()), 0
+    while rows := list(itertools.islice(pending, _AT_ONCE)):
+        barred += sum(
+            not keys.isdisjoint((key_of(row[2]), key_of(row[3]))) for row in _suspects(rows, folded)
+        )
+    return barred
 
 
 def as_counts(counts: Sequence[ListCount]) -> str:
