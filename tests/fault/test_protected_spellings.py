@@ -99,3 +99,15 @@ def test_a_list_that_is_being_rewritten_holds_everybody_and_ends_nothing(desk: A
         "excluded": 1,
     }
     assert users[-1] not in {user for user, _ in _sent(desk)}
+
+
+def test_failed_rows_in_capitals_are_fed_straight_back_in(desk: Any) -> None:
+    pairs = _pairs(desk.batch(5))
+    batch = desk.folder / "capitals.csv"
+    with batch.open("w", newline="", encoding="utf-8") as lines:
+        written = [(user, guid.upper()) for user, guid in pairs]
+        csv.writer(lines).writerows([("user_id", "identifier_id"), *written, ("nobody", pairs[0][1].upper())])
+    ran = desk.call("run", str(batch), "--yes", "--json", "--rate", "1000/s")
+    assert (ran.code, ran.outcomes) == (1, {"succeeded": 5, "not_found": 1}), ran.err
+    again = desk.call("plan", str(desk.run_folder / "failed.csv"), "--json")
+    assert again.outcomes == {"pending": 1}, again.err

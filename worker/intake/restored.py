@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from worker.identifiers import canonical
 from worker.intake.check import Fault
 from worker.intake.delimited import Record
 from worker.intake.escaped import own_columns_dropped, own_name, unescape
@@ -112,7 +113,7 @@ class Restorer:
         user, identifier = (cells[index] for index in self._ids)
         for field, was, now in (
             ("user_id", before.user_id, user),
-            ("identifier_id", before.identifier_id, identifier),
+            ("identifier_id", canonical(before.identifier_id), canonical(identifier)),
         ):
             if was != now:
                 return Fault("changed_id", f"{field} was {was!r} and is {now!r}. {_AS_TEXT}")
