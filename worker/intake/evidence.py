@@ -14,7 +14,7 @@ from worker.intake.quoting import reads_well
 _SEPARATED: Final = frozenset("\t|")
 """Delimiters of files that may never quote; where cells are separated by commas a stray quote is a mistake."""
 _ESCAPE: Final = re.compile(r"\\(\r\n|.|\Z)", re.DOTALL)
-_WRITTEN: Final = frozenset("\\tnrbfv0N'\"/")
+_WRITTEN: Final = frozenset("\\tnrbfv0N'\"")
 """What writers of bare escapes put after a backslash, the delimiter and a line end aside."""
 _SPACES: Final = frozenset("tnr\n")
 _DOUBLED: Final = re.compile(r'"(?:[^"]++|"")*+""(?:[^"]++|"")*+"')
@@ -90,22 +90,30 @@ def find_quoting(
     return plain
 
 
-def told_quoting(word: str, lines: list[str], delimiter: str, width: int, ids: tuple[int, int]) -> Dialect:
-    """Return the dialect that `--quoting` names; of the two with a backslash the one that the lines agree with."""
+def told_quoting(
+    word: str, lines: list[str], delimiter: str, width: int, ids: tuple[int, int], *, whole: bool
+) -> tuple[Dialect, bool]:
+    """Return the dialect that `--quoting` names, and whether it leaves no doubt.
+
+    Of the two with a backslash it is the one that the lines agree with; the first where they agree with both and are
+    separated by something else than tabs.
+    """
     if word != Quoting.BACKSLASH:
-        return Dialect(delimiter, Quoting(word))
+        return Dialect(delimiter, Quoting(word)), True
     quoted, bare = Dialect(delimiter, Quoting.BACKSLASH), Dialect(delimiter, Quoting.BACKSLASH_BARE)
-    as_quoted = read_sample(lines, quoted, width, whole=False)
-    as_bare = read_sample(lines, bare, width, whole=False)
-    if not as_quoted.sound:
-        better = as_bare.sound or len(as_bare.records) > len(as_quoted.records)
-        return bare if better else quoted
-    if not as_bare.sound:
-        return quoted
-    starts = [cell[:1] for cells in as_bare.records for cell in cells]
-    marks_ids = any(cells[index].startswith('"') for cells in as_bare.records for index in ids)
-    escapes = any('\\"' in line for line in lines)
-    return quoted if '"' in starts and (marks_ids or escapes or delimiter not in _SEPARATED) else bare
+    as_quoted = read_sample(lines, quoted, width, whole=whole)
+    as_bare = read_sample(lines, bare, width, whole=whole)
+    more = len(as_bare.records) > len(as_quoted.records)  # quotes would make one row of several
+    if any(cells[index].startswith('"') for cells in as_bare.records for index in ids):
+        return quoted, True
+    if not (as_bare.sound and as_quoted.sound) or more:
+        return bare if as_bare.sound or (more and not as_quoted.sound) else quoted, True
+    text = "".join(lines)
+    if delimiter not in _SEPARATED:
+        return quoted, '"' in text
+    wrapped = any(cell.startswith('"') for cells in as_bare.records for cell in cells)
+    escapes = wrapped and '"' in _escapes(text)
+    return quoted if escapes else bare, escapes or not wrapped
 
 
 def _escapes_all(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import re
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
@@ -12,7 +11,7 @@ from worker.intake.dialects import Dialect, Quoting
 from worker.intake.evidence import find_quoting, read_sample, told_quoting
 from worker.intake.text import Block
 from worker.intake.usual import Usual
-from worker.intake.watch import unclear_in
+from worker.intake.watch import Unclear, unclear_in
 
 _EXAMINED_CHARS: Final = 1 << 20
 
@@ -32,7 +31,7 @@ class Examined:
     Attributes:
         dialect: How cells are marked.
         usual: The looks of the ids.
-        is_row: Tells rows inside of a record; None where quotes are declared to be sound.
+        is_row: Tells rows inside of a record; None where the dialect was told.
         unclear: What in an id may be an escape, or None.
         pads: Whether records may lack empty cells at their end.
         blocks: All blocks, those that were looked at too.
@@ -41,7 +40,7 @@ class Examined:
     dialect: Dialect
     usual: Usual
     is_row: Callable[[str, list[str]], bool] | None
-    unclear: re.Pattern[str] | None
+    unclear: Unclear | None
     pads: bool
     blocks: Iterator[Block]
 
@@ -51,16 +50,17 @@ def examine(blocks: Iterator[Block], form: Form, told: str | None) -> Examined:
     taken, whole = _take(blocks)
     lines = list(itertools.chain.from_iterable(block.lines for block in taken if not block.cut))
     width = len(form.header)
+    sure = True
     if told is None:
         dialect = find_quoting(lines, form.delimiter, width, form.ids, whole=whole)
     else:
-        dialect = told_quoting(told, lines, form.delimiter, width, form.ids)
+        dialect, sure = told_quoting(told, lines, form.delimiter, width, form.ids, whole=whole)
     usual = Usual(form.ids, read_sample(lines, dialect, width, whole=whole).records)
     return Examined(
         dialect,
         usual,
-        None if told == Quoting.RFC4180 else usual.row_finder(dialect, width),
-        unclear_in(dialect) if told is None else None,
+        usual.row_finder(dialect, width) if told is None else None,
+        None if told and sure else unclear_in(dialect, told),
         dialect.quoting is Quoting.RFC4180 and form.delimiter != "\t",
         itertools.chain(taken, blocks),
     )

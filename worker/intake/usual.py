@@ -89,6 +89,8 @@ class Usual:
             cells = line.rstrip("\r\n").split(dialect.delimiter)
             if len(cells) <= last or (len(cells) != width and '"' not in line):
                 return False
+            if dialect.delimiter == "\t" and len(cells) == width and all(cells[index] for index in self._ids):
+                return True  # a note has as many tabs by no accident
             own = Usual(self._ids, [record] if len(record) > last else [])
             user, identifier = (cells[index].strip('"') for index in self._ids)
             return any(each.fits(user, identifier) for each in (self, own))

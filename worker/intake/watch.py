@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from worker.intake.check import Fault, find_fault, has_unseen_edge, is_plain, usual_pair
 from worker.intake.dialects import Dialect, Quoting
@@ -19,7 +19,7 @@ _CHANGED: Final = Fault(
 _DOUBLE: Final = re.compile(r"\\\\|\\\Z")
 _LETTER: Final = re.compile(r"\\[\\tnrbfv0N\"'\t]|\\\Z")
 _LETTER_OR_QUOTE: Final = re.compile(r"\\[\\tnrbfv0N\"'\t]|\\\Z|\A\"")
-_ANY: Final = re.compile(r'["\\]')
+_ANY: Final = re.compile(r"[\"'\\]")
 
 
 class Watch:
@@ -37,7 +37,7 @@ class Watch:
         self,
         structure: Structure | None = None,
         usual: Usual | None = None,
-        unclear: re.Pattern[str] | None = None,
+        unclear: Unclear | None = None,
         *,
         pads: bool = False,
         unended: Callable[[], bool] = lambda: False,
@@ -60,18 +60,9 @@ class Watch:
             self.find_structure(raw_cells)
             or self.doubt
             or find_fault(user_id, identifier_id)
-            or self._find_escape(user_id, "user_id")
-            or self._find_escape(identifier_id, "identifier_id")
+            or (self._unclear and self._unclear.find(user_id, "user_id"))
+            or (self._unclear and self._unclear.find(identifier_id, "identifier_id"))
         )
-
-    def _find_escape(self, value: str, field: str) -> Fault | None:
-        if self._unclear is None or self._unclear.search(value) is None:
-            return None
-        message = (
-            f"{field} holds a backslash or a quote that may be an escape: say --quoting backslash if it is one"
-            " (ClickHouse, PostgreSQL's text format, MariaDB, Spark), --quoting rfc4180 if it is not"
-        )
-        return Fault("unclear_escape", message)
 
     def find_structure(self, raw_cells: Sequence[str]) -> Fault | None:
         """Return what a record of any number of cells is if it is no row, or None; a header begins or ends doubt."""
@@ -111,15 +102,45 @@ def _never(_: str) -> None:
     """Let each record be looked at closely."""
 
 
-def unclear_in(dialect: Dialect) -> re.Pattern[str] | None:
-    """Return what cannot be told in an id of a dialect that was found and not told.
+class Unclear(NamedTuple):
+    """What in an id may be an escape, and what to do about it."""
+
+    pattern: re.Pattern[str]
+    way_out: str
+
+    def find(self, value: str, field: str) -> Fault | None:
+        """Return why the id `value` is in doubt, or None."""
+        if self.pattern.search(value) is None:
+            return None
+        return Fault(
+            "unclear_escape", f"{field} holds a backslash or a quote that may be an escape: {self.way_out}"
+        )
+
+
+_SAY_WHICH: Final = (
+    "say --quoting backslash if it is one (ClickHouse, PostgreSQL's text format, MariaDB, Spark), --quoting rfc4180"
+    " or none if it is not"
+)
+_WRITE_AGAIN: Final = (
+    "cells without quotes do not tell which: export with quotes around all, or say --quoting none if none"
+)
+
+
+def unclear_in(dialect: Dialect, told: str | None) -> Unclear:
+    """Return what cannot be told in an id of a dialect that was found, or told and is still in doubt.
 
     Writers that escape double each backslash; a single one before a letter that no writer escapes is itself.
+
+    Args:
+        dialect: The one that was found.
+        told: What `--quoting` says, or None.
     """
-    if dialect.quoting is Quoting.BACKSLASH:  # of those that quote, PHP and R leave other backslashes single
-        return _ANY
-    if dialect.quoting is Quoting.BACKSLASH_BARE:
-        return None
+    way_out = _WRITE_AGAIN if told else _SAY_WHICH
+    if dialect.quoting in {
+        Quoting.BACKSLASH,
+        Quoting.BACKSLASH_BARE,
+    }:  # PHP and R leave other backslashes alone
+        return Unclear(_ANY, way_out)
     if dialect.quoting is Quoting.NONE:
-        return _LETTER_OR_QUOTE
-    return _LETTER if dialect.delimiter in "\t|" else _DOUBLE
+        return Unclear(_LETTER_OR_QUOTE, way_out)
+    return Unclear(_LETTER if dialect.delimiter in "\t|" else _DOUBLE, way_out)
