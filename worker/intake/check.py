@@ -14,7 +14,7 @@ _GUID_AMISS: Final = r"(?![0-9A-Fa-f]{8}-[^\n]*\n(?![0-9A-Fa-f]{8}-))"
 """A user's id that is a GUID beside an identifier that is none: they may be swapped."""
 _USUAL: Final = (
     "(?:(?!00000000-)[0-9A-Za-z][0-9A-Za-z-]{20,127}"  # too long for a word or a number
-    r"|(?![0-9]+[eE]|U?Int\d|Float\d|Date)(?=[A-Za-z]*[0-9])[0-9A-Za-z]{6,20}"  # with a digit, no `60e5`, no type
+    r"|(?![0-9]+[eE]|U?Int\d|Float\d|Date)(?=[A-Za-z]*[0-9])[0-9A-Za-z]{1,20}"  # with a digit, no `60e5`, no type
     r"|(?=[^0-9\n]*[0-9])[A-Za-z][0-9A-Za-z|_@:~.-]{11,127})"
 )
 _NEVER_IDS: Final = {
