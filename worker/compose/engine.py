@@ -183,7 +183,7 @@ async def calling_here(
 ) -> AsyncIterator[Engine]:
     """Yield the engine that calls from this process."""
     prime_malloc()
-    pacer = AsyncPacer(steering.rate, concurrency=steering.concurrency)
+    pacer = AsyncPacer(steering.rate, concurrency=steering.concurrency, timeout_s=steering.timeout_s)
     pacer.hold(folder.cool_down_until() - time.time())
     async with make_transport(tenant, key, steering, pacer) as transport:
         operation = find_operation(folder.binding().operation)

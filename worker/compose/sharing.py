@@ -65,17 +65,23 @@ async def keep_together(
     if sharing.store is None:
         if sharing.workers is None and not steering.rate.is_unlimited:
             log.warning("rate_not_shared", rate=str(steering.rate), advice=_ALONE)
-        alone = AsyncPacer(steering.rate.share(sharing.parts), concurrency=steering.concurrency)
+        alone = AsyncPacer(
+            steering.rate.share(sharing.parts), concurrency=steering.concurrency, timeout_s=steering.timeout_s
+        )
         part = None if rows is None else HourlyCap(max(1, rows // sharing.parts), OwnRowCount(), log)
         yield Together(alone, part)
         return
     async with contextlib.aclosing(open_fleet_store(sharing.store, tenant)) as store:
         cap = None if rows is None else HourlyCap(rows, store.row_count(queue), log)
         if steering.rate.is_unlimited:
-            yield Together(AsyncPacer(steering.rate, concurrency=steering.concurrency), cap)
+            yield Together(
+                AsyncPacer(steering.rate, concurrency=steering.concurrency, timeout_s=steering.timeout_s), cap
+            )
             return
         fleet = FleetRate(steering.rate, workers=sharing.parts, worker=worker, now=time.monotonic())
-        pacer = AsyncPacer(steering.rate, concurrency=steering.concurrency, fleet=fleet)
+        pacer = AsyncPacer(
+            steering.rate, concurrency=steering.concurrency, timeout_s=steering.timeout_s, fleet=fleet
+        )
         link = FleetLink(store, fleet, pacer, log)
         if sharing.workers is None:
             await _reach(link)

@@ -117,12 +117,17 @@ class FleetRate:
         """Tell the fleet another ceiling from now on."""
         self._ceiling_per_s = ceiling_per_s
 
-    def accepted(self, now: float) -> None:
-        """Count a call that was not answered 429."""
+    def accepted(self, now: float, sent_at: float | None = None) -> None:
+        """Count a call that was answered."""
         if self._share is None:
             self._accepted += 1
         else:  # not told later: all at once, it would seem to be a rate that the server allows
-            self._share.adaptive.accepted(now)
+            self._share.adaptive.accepted(now, sent_at)
+
+    @property
+    def are_strays_known(self) -> bool:
+        """Whether refusals were found to come whatever the rate."""
+        return self._share is not None and self._share.adaptive.are_strays_known
 
     def throttled(self, now: float, resume_at: float) -> None:
         """Hold the fleet: a call was answered 429, and nothing goes before `resume_at`."""

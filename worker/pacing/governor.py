@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import math
 from collections.abc import Callable
 from typing import Final
 
-from worker.model import Answer, Reply
+from worker.model import Answer, NoAnswer, Reply, Trouble
 from worker.pacing.adaptive import AdaptiveRate
+from worker.pacing.blocks import Blocks
 from worker.pacing.fleet import FleetRate
-from worker.pacing.headers import LONGEST_WAIT_S, retry_after_s, server_limit
+from worker.pacing.headers import LONGEST_WAIT_S, asked_wait_s, server_limit
+from worker.pacing.latency import InFlight
 from worker.pacing.outage import Outage, SilenceClock
 from worker.pacing.plan import RatePlan
+from worker.pacing.quota import Quota
+from worker.pacing.refusals import THROTTLED, Kind, Refusals, dress_of
 from worker.pacing.schedule import Schedule
+from worker.sharing import Found
+from worker.units import format_duration
 
-_THROTTLED: Final = 429
-
-_COOL_DOWN_S: Final = 0.2
-"""After a 429 without Retry-After; doubles while nothing is accepted in between."""
-_LONGEST_COOL_DOWN_S: Final = 30.0
+_TRANSIENT: Final = frozenset({408, 425})
+_POLL_TAKES_S: Final = 1.0
+"""While everything is refused one call goes at a time, and another one though the first takes longer than this."""
+TIMEOUT_S: Final = 10.0
+_FAR_BELOW: Final = 0.2
+_WISH_FROM_S: Final = 10.0
+"""A wait that the server asked for is named from this length on."""
 _RAMP_FROM: Final = 0.1
 _RAMP_FROM_PER_S: Final = 1.0
 """Or from this, up to the rate: a slow one would wait ten of its own slots before it can ramp up."""
@@ -32,13 +41,13 @@ _SLOWS_BY: Final = 1.5
 _SLOWEST: Final = 0.4
 """Share of the rate that is left at the brink of an outage, and beyond it where the answers before it are too old
 to count, and the one that opens the outage has not come yet."""
-_LONGEST_WINDOW_S: Final = 60.0
-"""A quota of a longer window says nothing of a pace: a run may be over before it is used up."""
 _ADAPT_EVERY_S: Final = 0.1
 _LOOKS_AT_FIRST: Final = 8
 """So many first answers are all looked at for rate-limit headers."""
 _LOOK_EVERY: Final = 64
 """Answers between two looks afterwards; a look costs some microseconds."""
+_LOOK_EVERY_S: Final = 0.2
+"""Or so long, where answers are few."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,10 +69,17 @@ class Governor:
         now: Monotonic seconds, as everywhere below.
         wall: Epoch seconds, for dates in headers.
         fleet: Keeps the rate instead, where others share it.
+        timeout_s: When a call is given up.
     """
 
     def __init__(
-        self, plan: RatePlan, now: float, wall: Callable[[], float], fleet: FleetRate | None = None
+        self,
+        plan: RatePlan,
+        now: float,
+        wall: Callable[[], float],
+        fleet: FleetRate | None = None,
+        *,
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._wall = wall
         self.outage = Outage(now)
@@ -75,14 +91,26 @@ class Governor:
         self._schedule: Schedule | FleetRate = fleet or Schedule(None)
         self._ramp: _Ramp | None = None
         self._resume_at = -math.inf
-        self._cool_down_s = _COOL_DOWN_S
-        self._accepted_since = True
-        """Whether a call was accepted after the last cool-down ended."""
+        self._refused_at = -math.inf
+        """When the last refusal came that began or prolonged a cool-down."""
+        self._polls = 0
+        """Cool-downs in a row with nothing let through in between."""
+        self._poll_out_at = -math.inf
+        self._wish = (-math.inf, 0.0)
+        """Until when (epoch) the server asked to wait, and for how long it said."""
+        self._blocks = Blocks()
+        self._refusals = Refusals()
+        self._in_flight = InFlight(timeout_s)
+        self._quota = Quota()
+        self._before_test: Found | None = None
+        """The rate and what was known of the limit before the pace was slowed to see whether that helps."""
+        self._least_per_s = 0.0
+        """What a limit that refuses by 5xx or so would let through at least: below it they are trouble."""
+        self._was_testing = False
         self._paused = False
-        self._longest_reset_s = 0.0
-        """Where a server names a quota and no window: the window is at least this long."""
         self._looks = _LOOKS_AT_FIRST
         self._until_look = 1
+        self._look_at = now
         self._adapt(now)
 
     def take(self, now: float) -> float:
@@ -95,11 +123,17 @@ class Governor:
             return self._take_probe(now)
         if now >= self._adapt_at:
             self._adapt(now)
-        return self._schedule.take(now)
+        if self._polls > 1 and now < self._poll_out_at + _POLL_TAKES_S:
+            return self._poll_out_at + _POLL_TAKES_S - now
+        wait_s = self._schedule.take(now)
+        if self._polls and not wait_s:
+            self._poll_out_at = now
+        return wait_s
 
     def put_back(self) -> None:
         """Take the last turn back, as no call was made: its slot is there for another."""
         self._schedule.put_back()
+        self._poll_out_at = -math.inf
 
     def demand(self, now: float, line: int) -> int:
         """Return how many of a `line` of calls could go now, if the rate allowed it."""
@@ -115,9 +149,9 @@ class Governor:
         now: float,
         *,
         alone: bool,  # noqa: ARG002
-        row: int = 0,  # noqa: ARG002
-        took_s: float = 0.0,  # noqa: ARG002
-        answered: bool | None = None,  # noqa: ARG002
+        row: int = 0,
+        took_s: float = 0.0,
+        answered: bool | None = None,
         sick: bool = False,
     ) -> bool:
         """Learn from what a call brought back; return whether it is taken as a limiter's refusal.
@@ -132,20 +166,27 @@ class Governor:
             sick: Whether this row was refused again and again while others were answered: its refusals say
                 nothing of the tenant.
         """
-        if isinstance(reply, Answer) and reply.status == _THROTTLED:
-            if sick:
-                return False
-            self._cool_down(now, retry_after_s(reply, self._wall()))
-            return True
-        if now >= self._resume_at:
-            self._accepted_since = True
-        if self._adaptive is None:
+        if answered is None:
+            answered = _is_answered(reply)
+        self._poll_out_at = -math.inf
+        is_429 = dress_of(reply) == THROTTLED
+        if not answered and (sick or (self.outage.since is not None and not is_429)):
             return False
-        self._adaptive.accepted(now)
-        self._until_look -= 1
-        if not self._until_look:
-            self._look(reply, now)
-        return False
+        kind = self._refusals.see(reply, now, now - took_s, row, answered=answered)
+        if (
+            kind in (Kind.TEST, Kind.SHUT)
+            and isinstance(self._adaptive, AdaptiveRate)
+            and self._adaptive.is_limit_known
+        ):
+            self._refusals.confirm()
+            kind = Kind.REFUSAL
+        self._count(reply, now, took_s, kind)
+        if kind is Kind.REFUSAL:
+            self._refused(reply, now, now - took_s)
+        elif kind is Kind.ANSWER:
+            self._accepted(reply, now, now - took_s)
+        self._test(now, kind)
+        return kind in (Kind.REFUSAL, Kind.TEST) or is_429
 
     def hear(self, now: float, *, elsewhere: int = 0) -> None:
         """Say that a row got a final answer, or so many that other workers of the fleet called."""
@@ -163,13 +204,14 @@ class Governor:
         if self.outage.see_trouble(now, row, cause, pending=pending, foreign=foreign, alone=alone):
             self._outage_turned(now)
 
-    def most_in_flight(self, now: float) -> int | None:  # noqa: ARG002
+    def most_in_flight(self, _now: float) -> int | None:
         """Return how many calls may be in flight so that each is answered in time, or None for any number."""
-        return None
+        return self._in_flight.most
 
     def lost(self, now: float) -> None:
         """Say that the last call in flight ended with nothing to learn from."""
         self.outage.lost(now)
+        self._poll_out_at = -math.inf
 
     def set_rate(self, plan: RatePlan, now: float) -> None:
         """Keep another rate from now on; the slot that was taken last and a limit that was found still count."""
@@ -212,14 +254,34 @@ class Governor:
             met = f": {self.outage.causes}" if self.outage.causes else ""
             return f"outage for {now - self.outage.since:.0f} s{met}; asking again from time to time"
         if self._resume_at > now:
-            return f"cooling down for {self._resume_at - now:.1f} s"
+            return self._why_waiting(now)
         if self._ramp is not None:
             return "starting up again after an outage"
+        return self._why_this_rate(now)
+
+    def _why_this_rate(self, now: float) -> str:
+        """Return why the rate is what it is while calls go."""
+        if self._in_flight.is_slow:
+            return f"at most {self._in_flight.most} calls at once, as answers are slow to come"
         if self._adaptive is None:
             return "as asked for"
-        return (
-            "slower while the server has trouble" if self._slowed(now) < 1.0 else self._adaptive.why
-        ) or "as asked for"
+        if self._refusals.is_testing:
+            return "slower for a moment, to see whether the trouble is a limit's"
+        if self._slowed(now) < 1.0:
+            return "slower while the server has trouble"
+        dressed = ", ".join(self._refusals.limits)
+        by = f", by {dressed}" if dressed and self._adaptive.why.startswith("just below") else ""
+        return f"{self._adaptive.why}{by}" or "as asked for"
+
+    def _why_waiting(self, now: float) -> str:
+        """Return what the cool-down that is under way is."""
+        left = format_duration(self._resume_at - now)
+        until, asked_s = self._wish
+        if until - self._wall() < _WISH_FROM_S:
+            return f"cooling down after a refusal, asking again in {left}"
+        clock = dt.datetime.fromtimestamp(until, dt.UTC).strftime("%H:%M:%S")
+        asked = f"the server asks to wait until {clock} UTC ({format_duration(asked_s)})"
+        return f"cooling down: {asked}; asking again in {left}"
 
     def _take_probe(self, now: float) -> float:
         wait_s = self.outage.probe_at - now
@@ -230,6 +292,11 @@ class Governor:
 
     def _outage_turned(self, now: float) -> None:
         """Act on an outage that has just begun or ended."""
+        self._refusals.forget()
+        if self.outage.since is not None and isinstance(self._adaptive, AdaptiveRate):
+            self._adaptive.doubt()
+            if self._was_testing and self._before_test is not None:
+                self._adaptive.go_back(self._before_test)
         if self.outage.since is None:
             usual = self.rate_per_s(now) or _RAMP_UNLIMITED_PER_S
             self._ramp = _Ramp(now, max(usual * _RAMP_FROM, min(usual, _RAMP_FROM_PER_S)))
@@ -251,29 +318,80 @@ class Governor:
         """Look for rate-limit headers: in each of the first answers, then in one of many."""
         self._looks = max(self._looks - 1, 0)
         self._until_look = 1 if self._looks else _LOOK_EVERY
+        self._look_at = now + _LOOK_EVERY_S
         limit = server_limit(reply.headers, self._wall()) if isinstance(reply, Answer) else None
-        if limit is None or limit.quota is None or self._adaptive is None:
+        if limit is None or self._adaptive is None:
             return
-        self._longest_reset_s = max(self._longest_reset_s, limit.reset_s or 0.0)
-        window_s = limit.window_s or self._longest_reset_s
-        if 0.0 < window_s <= _LONGEST_WINDOW_S:
-            self._adaptive.told(limit.quota / window_s, now)
+        if (allowed_per_s := self._quota.see(limit, now)) is not None:
+            self._adaptive.told(allowed_per_s, now)
 
     def _slowed(self, now: float) -> float:
         """Return the share of the rate that a server with some trouble, short of an outage, is given."""
         return max(1.0 - _SLOWS_BY * max(self.outage.share(now) - _USUAL_TROUBLE, 0.0), _SLOWEST)
 
-    def _cool_down(self, now: float, asked_s: float) -> None:
+    def _count(self, reply: Reply, now: float, took_s: float, kind: Kind) -> None:
+        """Learn from how long a reply took."""
+        if kind is Kind.ANSWER:
+            self._in_flight.answered(now, took_s)
+        elif isinstance(reply, NoAnswer) and reply.trouble is Trouble.TIMEOUT:
+            self._in_flight.timed_out()
+
+    def _accepted(self, reply: Reply, now: float, sent_at: float) -> None:
+        self._blocks.accepted(now, sent_at)
+        if sent_at >= self._resume_at:
+            self._polls = 0
+        if self._adaptive is None:
+            return
+        self._adaptive.accepted(now, sent_at)
+        self._until_look -= 1
+        if self._until_look <= 0 or now >= self._look_at:
+            self._look(reply, now)
+
+    def _refused(self, reply: Reply, now: float, sent_at: float) -> None:
         """Hold everybody until the tenant may be called again; `resume_at` only ever moves later (promise 5)."""
-        if now >= self._resume_at:  # else an answer to a call from before the present cool-down
-            self._cool_down_s = (
-                _COOL_DOWN_S if self._accepted_since else min(self._cool_down_s * 2, _LONGEST_COOL_DOWN_S)
+        asked_s = asked_wait_s(reply, self._wall())
+        if dress_of(reply) != THROTTLED and not self._polls:
+            asked_s = (
+                0.0  # a 503 asks for its row first; it asks for everybody where nothing else comes through
             )
-            self._accepted_since = False
-        self._resume_at = max(self._resume_at, now + (asked_s or self._cool_down_s))
+        if sent_at < self._refused_at and not asked_s:
+            if isinstance(self._adaptive, AdaptiveRate):
+                self._adaptive.straggled()
+            return  # it was under way when another one was refused, which held everybody
+        wait_s = min(asked_s, LONGEST_WAIT_S) or self._blocks.poll_s(now)
+        if now >= self._resume_at:  # else an answer to a call from before the present cool-down
+            self._polls += 1
+            self._refused_at = now
+        self._blocks.refused(now, now + wait_s)
+        self._resume_at = max(self._resume_at, now + wait_s)
         self.silence.troubled(now)
         if asked_s:
-            self.silence.named(now, now + asked_s)
+            self.silence.named(now, now + wait_s)
+            self._wish = (self._wall() + asked_s, asked_s)
         if self._adaptive is not None:
             self._adaptive.throttled(now, self._resume_at)
+            if self._adaptive.are_strays_known or self._adaptive.rate_per_s < self._least_per_s:
+                self._refusals.belie(now)
             self._adapt(now)
+
+    def _test(self, now: float, kind: Kind) -> None:
+        """Slow down to see whether that helps, or go back where it did not."""
+        if not isinstance(self._adaptive, AdaptiveRate):
+            return
+        if kind in (Kind.TEST, Kind.SHUT):
+            self._adaptive.suspect(now)
+        if self._refusals.slow_down and kind is not Kind.REFUSAL:
+            if not self._was_testing:
+                self._before_test = self._adaptive.found
+            self._least_per_s = _FAR_BELOW * self._adaptive.rate_per_s * (1.0 - self._refusals.share)
+            self._adaptive.slow_down(now, self._refusals.share)
+            self._adapt(now)
+        elif self._refusals.go_back and self._before_test is not None:
+            self._adaptive.go_back(self._before_test)
+            self._adapt(now)
+        self._was_testing = self._refusals.is_testing
+
+
+def _is_answered(reply: Reply) -> bool:
+    """Return whether a reply is a final answer, as far as its status tells."""
+    return isinstance(reply, Answer) and not dress_of(reply) and reply.status not in _TRANSIENT

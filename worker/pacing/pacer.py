@@ -12,7 +12,7 @@ from typing import Final
 
 from worker.model import Attempt, Decision, Outcome, Reply, Verdict
 from worker.pacing.fleet import FleetRate
-from worker.pacing.governor import Governor
+from worker.pacing.governor import TIMEOUT_S, Governor
 from worker.pacing.plan import RatePlan
 
 NOBODYS: Final = Attempt(0, Verdict(Decision.THROTTLED, Outcome.PENDING))
@@ -54,6 +54,7 @@ class AsyncPacer:
         clock: Monotonic seconds.
         wall: Epoch seconds, for dates in headers.
         fleet: Keeps the rate instead, where others share it; it needs a `FleetLink`.
+        timeout_s: When a call is given up.
     """
 
     def __init__(
@@ -64,10 +65,11 @@ class AsyncPacer:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         fleet: FleetRate | None = None,
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._governor = Governor(rate_plan, clock(), wall, fleet)
+        self._governor = Governor(rate_plan, clock(), wall, fleet, timeout_s=timeout_s)
         self._concurrency = concurrency
         self._in_flight = 0
         self._waiting: collections.deque[asyncio.Future[bool]] = collections.deque()
@@ -78,11 +80,7 @@ class AsyncPacer:
         """Wait for a turn. False when the pacer was closed."""
         if self._closed:
             return False
-        if (
-            not self._waiting
-            and self._in_flight < self._concurrency
-            and not self._governor.take(self._clock())
-        ):
+        if not self._waiting and self._in_flight < self._room() and not self._governor.take(self._clock()):
             self._in_flight += 1
             return True
         turn: asyncio.Future[bool] = self._loop.create_future()
@@ -188,7 +186,7 @@ class AsyncPacer:
     @property
     def line(self) -> int:
         """How many calls could go now if the rate allowed it."""
-        free = min(len(self._waiting), self._concurrency - self._in_flight)
+        free = min(len(self._waiting), self._room() - self._in_flight)
         return self._governor.demand(self._clock(), free)
 
     @property
@@ -238,11 +236,16 @@ class AsyncPacer:
         now = self._clock()
         return PaceStatus(self._governor.rate_per_s(now), self._governor.why(now), self._in_flight)
 
+    def _room(self) -> int:
+        """Return how many calls may be in flight now."""
+        most = self._governor.most_in_flight(self._clock())
+        return self._concurrency if most is None else min(self._concurrency, most)
+
     def _let_go(self) -> None:
         """Let everybody go who is due, and set the timer for the next one."""
         self._stop_timer()
         waiting = self._waiting
-        while waiting and self._in_flight < self._concurrency:
+        while waiting and self._in_flight < self._room():
             if waiting[0].done():  # cancelled while it waited
                 waiting.popleft()
                 continue

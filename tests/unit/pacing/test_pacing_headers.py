@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email.utils
 import time
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from worker.model import Answer, NoAnswer, Trouble
-from worker.pacing.headers import LONGEST_WAIT_S, ServerLimit, retry_after_s, server_limit
+from worker.pacing.headers import LONGEST_WAIT_S, ServerLimit, asked_wait_s, retry_after_s, server_limit
 
 WALL = 1_800_000_000.0  # Fri, 15 Jan 2027 08:00:00 GMT
 
@@ -71,7 +72,7 @@ def test_without_an_answer_nothing_is_asked_for() -> None:
     [
         (
             {"RateLimit": '"default";r=5;t=12', "RateLimit-Policy": '"default";q=100;w=60'},
-            ServerLimit(100, 60, 12),
+            ServerLimit(100, 60, 12, 5),
         ),
         (
             {"RateLimit-Policy": '"day";q=10000;w=86400, "burst";q=20;w=1'},
@@ -79,12 +80,18 @@ def test_without_an_answer_nothing_is_asked_for() -> None:
         ),
         (
             {"RateLimit": "limit=40, remaining=3, reset=1", "RateLimit-Policy": "40;w=1"},
-            ServerLimit(40, 1, 1),
+            ServerLimit(40, 1, 1, 3),
         ),
         ({"RateLimit-Limit": "100, 100;w=10", "RateLimit-Reset": "4"}, ServerLimit(100, 10, 4)),
         ({"X-RateLimit-Limit": "60", "X-RateLimit-Reset": "30"}, ServerLimit(60, None, 30)),
-        ({"X-RateLimit-Limit": "60", "X-RateLimit-Reset": str(int(WALL) + 8)}, ServerLimit(60, None, 8)),
-        ({"X-Rate-Limit-Limit": "60", "X-Rate-Limit-Reset": str(int(WALL) - 8)}, ServerLimit(60, None, 0)),
+        (
+            {"X-RateLimit-Limit": "60", "X-RateLimit-Reset": str(int(WALL) + 8)},
+            ServerLimit(60, None, 8, None, WALL + 8),
+        ),
+        (
+            {"X-Rate-Limit-Limit": "60", "X-Rate-Limit-Reset": str(int(WALL) - 8)},
+            ServerLimit(60, None, 0, None, WALL - 8),
+        ),
         ({"X-RateLimit-Limit": "0", "X-RateLimit-Reset": "1"}, ServerLimit(None, None, 1)),
         ({"X-RateLimit-Limit": "many"}, None),
         ({"RateLimit": '"default"', "RateLimit-Policy": '"default"'}, None),
@@ -93,6 +100,43 @@ def test_without_an_answer_nothing_is_asked_for() -> None:
 )
 def test_each_form_of_a_limit(headers: dict[str, str], limit: ServerLimit | None) -> None:
     assert server_limit(CIMultiDict(headers), WALL) == limit
+
+
+@pytest.mark.parametrize("apart_s", [-86_400.0, -280.0, -3.0, 0.0, 3.0, 280.0, 3600.0])
+def test_moments_are_read_by_the_clock_that_wrote_them(apart_s: float) -> None:
+    def date(at: float) -> str:
+        return email.utils.formatdate(at, usegmt=True)
+
+    theirs = WALL + apart_s
+    headers = CIMultiDict({"Date": date(theirs), "Retry-After": date(theirs + 7)})
+    assert retry_after_s(Answer(429, headers, b""), WALL) == 7.0
+    told = CIMultiDict(
+        {"Date": date(theirs), "X-RateLimit-Limit": "60", "X-RateLimit-Reset": str(theirs + 9)}
+    )
+    limit = server_limit(told, WALL)
+    assert limit is not None
+    assert limit.reset_s == 9.0
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"RateLimit-Limit": "600", "RateLimit-Remaining": "0", "RateLimit-Reset": "58"}, 58.0),
+        ({"X-RateLimit-Limit": "600", "X-RateLimit-Reset": str(WALL + 58)}, 58.0),
+        ({"X-RateLimit-Limit": "600", "X-RateLimit-Reset": "3600"}, 3600.0),
+        ({"RateLimit": '"second";r=0;t=8, "minute";r=50;t=40'}, 8.0),
+        ({"RateLimit": "limit=500, remaining=0, reset=8"}, 8.0),
+        ({"X-RateLimit-Limit": "600", "X-RateLimit-Remaining": "5", "X-RateLimit-Reset": "58"}, 0.0),
+        ({"X-RateLimit-Limit": "600", "X-RateLimit-Reset": "58", "Retry-After": "3"}, 3.0),
+        ({"X-RateLimit-Limit": "600", "X-RateLimit-Reset": "58", "Retry-After": "soon"}, 58.0),
+        ({"Retry-After": "3598"}, 3598.0),
+        ({}, 0.0),
+    ],
+)
+def test_a_refusal_without_retry_after_asks_to_wait_for_the_reset(
+    headers: dict[str, str], seconds: float
+) -> None:
+    assert asked_wait_s(Answer(429, CIMultiDict(headers), b""), WALL) == seconds
 
 
 NONSENSE = st.text("0123456789=;,.wqrt\"' -+eE\n", max_size=40)

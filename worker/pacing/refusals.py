@@ -1,0 +1,144 @@
+"""What of all that comes back is a limiter's refusal, in whatever dress. Pure; the clock is passed in."""
+
+from __future__ import annotations
+
+import collections
+import enum
+from typing import Final
+
+from worker.model import Answer, NoAnswer, Reply, Trouble
+from worker.pacing.headers import ServerLimit, server_limit
+from worker.pacing.suspicion import Finding, Suspicion
+
+THROTTLED: Final = "429"
+_FORBIDDEN: Final = 403
+_SERVER_ERROR: Final = 500
+_SUSPECT: Final = frozenset({Trouble.CONNECT, Trouble.DISCONNECTED, Trouble.TIMEOUT, Trouble.PROTOCOL})
+_REPEATS: Final = 1
+"""A row that was refused so often while others were answered tells nothing of the tenant when it is refused again."""
+_OTHERS: Final = 5
+"""So many were, between two of its refusals."""
+_SHUT: Final = 8
+"""After so many attempts without an answer nothing comes through any more."""
+_ROWS_KEPT: Final = 4096
+
+
+class Kind(enum.Enum):
+    """What a reply is to the pace."""
+
+    ANSWER = enum.auto()
+    """The API's own final answer: the call was let through."""
+    REFUSAL = enum.auto()
+    TEST = enum.auto()
+    """Taken for a refusal until a slower pace has shown whether it is one."""
+    SHUT = enum.auto()
+    """Nothing comes through any more: an outage, or a window that is used up."""
+    TROUBLE = enum.auto()
+    REPEATED = enum.auto()
+    """Of a row that is refused again and again while others are answered."""
+
+
+class Refusals:
+    """Tells refusals from trouble."""
+
+    def __init__(self) -> None:
+        self._number = self._answers = 0
+        self._streak = _SHUT + 1
+        """Attempts since the last answer; before the first one nothing is known to come through."""
+        self._suspicions: dict[str, Suspicion] = {}
+        self._rows: collections.OrderedDict[int, tuple[int, int]] = collections.OrderedDict()
+        self.slow_down = False
+        """Whether the last reply calls for a slower pace, to see whether that helps."""
+        self.share = 0.0
+        """The share of the attempts for which it does."""
+        self.go_back = False
+        """Whether the last reply showed that a slower pace did not help."""
+
+    @property
+    def is_testing(self) -> bool:
+        """Whether the pace is slower to see whether that helps."""
+        return any(each.finding is Finding.TEST for each in self._suspicions.values())
+
+    @property
+    def limits(self) -> list[str]:
+        """How a limiter is known to refuse, other than by 429."""
+        return [dress for dress, each in self._suspicions.items() if each.finding is Finding.LIMIT]
+
+    def see(self, reply: Reply, now: float, sent_at: float, row: int, *, answered: bool) -> Kind:
+        """Return what a reply is, and say in `slow_down` and `go_back` what to do at once."""
+        self._number += 1
+        self._streak = 0 if answered else self._streak + 1
+        self.slow_down = self.go_back = False
+        dress = "" if answered else dress_of(reply)
+        suspicion = self._suspicions.get(dress)
+        if suspicion is None and dress and dress != THROTTLED:
+            suspicion = self._suspicions[dress] = Suspicion()
+        if answered:
+            self._answers += 1
+            self._rows.pop(row, None)
+        elif dress and self._is_repeated(row):
+            return Kind.REPEATED
+        for each in self._suspicions.values():
+            tested = each.finding in (Finding.TEST, Finding.LIMIT)
+            if each.see(now, sent_at, self._number, suspect=each is suspicion):
+                self.slow_down, self.share = True, each.share
+            self.go_back |= tested and each.finding is Finding.TROUBLE
+        if answered:
+            return Kind.ANSWER
+        if suspicion is not None and suspicion.finding is Finding.TEST and self._streak > _SHUT:
+            return Kind.SHUT
+        return Kind.REFUSAL if dress == THROTTLED else _KINDS[suspicion.finding if suspicion else None]
+
+    def belie(self, now: float) -> None:
+        """Say that refusals have come whatever the pace: those by 5xx or a closed connection are trouble."""
+        for each in self._suspicions.values():
+            if each.finding is Finding.LIMIT:
+                each.belie(now)
+
+    def forget(self) -> None:
+        """Begin anew after an outage."""
+        for each in self._suspicions.values():
+            each.forget()
+
+    def confirm(self) -> None:
+        """Say that what is refused now is refused by a window that is known."""
+        for each in self._suspicions.values():
+            if each.finding is Finding.TEST:
+                each.confirm()
+
+    def _is_repeated(self, row: int) -> bool:
+        if not row:
+            return False
+        times, answers = self._rows.pop(row, (0, -_OTHERS))
+        if self._answers - answers >= _OTHERS:
+            times, answers = times + 1, self._answers
+        self._rows[row] = times, answers
+        if len(self._rows) > _ROWS_KEPT:
+            self._rows.popitem(last=False)
+        return times > _REPEATS
+
+
+_KINDS: Final = {
+    None: Kind.TROUBLE,
+    Finding.NOTHING: Kind.TROUBLE,
+    Finding.TEST: Kind.TEST,
+    Finding.LIMIT: Kind.REFUSAL,
+    Finding.TROUBLE: Kind.TROUBLE,
+}
+
+
+def dress_of(reply: Reply) -> str:
+    """Return in what dress a reply may be a refusal: a status or a kind of trouble; empty if it cannot be one."""
+    if isinstance(reply, NoAnswer):
+        return str(reply.trouble.value) if reply.trouble in _SUSPECT and not reply.stale else ""
+    if reply.status == int(THROTTLED) or (reply.status == _FORBIDDEN and _is_named(reply)):
+        return THROTTLED
+    return str(reply.status) if reply.status >= _SERVER_ERROR or reply.status == _FORBIDDEN else ""
+
+
+def _is_named(reply: Answer) -> bool:
+    """Return whether headers say that a limit is used up."""
+    if "Retry-After" in reply.headers:
+        return True
+    limit = server_limit(reply.headers, 0.0) or ServerLimit()
+    return limit.remaining == 0.0
