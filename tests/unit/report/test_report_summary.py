@@ -97,6 +97,17 @@ def test_a_failed_file_is_fed_back_as_what_it_was(tmp_path: Path) -> None:
     )
 
 
+def test_invalid_rows_go_with_the_runs_protected_lists_and_reason() -> None:
+    facts = dataclasses.replace(
+        FACTS, outcomes={Outcome.INVALID: 1}, lists=("/p/a b.csv", "/p/c.csv"), reason="INC 1", selection={}
+    )
+    [step] = next_steps(facts, Path("runs/r-1"))
+    assert step.command == (
+        "bulk-unverify plan runs/r-1/invalid.csv --exclude '/p/a b.csv' && bulk-unverify run runs/r-1/invalid.csv"
+        " --exclude /p/c.csv --reason 'INC 1'"
+    )
+
+
 def test_a_failed_file_of_a_batch_without_header_has_one(tmp_path: Path) -> None:
     numbered = {"user_column": "2", "identifier_column": "1", "header": "False"}
     facts = dataclasses.replace(FACTS, outcomes={Outcome.INVALID: 1}, selection=numbered)
