@@ -37,6 +37,8 @@ class Feed:
         self._ran_dry = False
         self._claiming: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
+        self._came = 0
+        """Rows that came from elsewhere so far."""
         self._exhausted = False
 
     @property
@@ -99,18 +101,22 @@ class Feed:
         now = self._clock()
         self._size = _next_size(self._size, now - self._claimed_at, ran_dry=self._ran_dry)
         self._claimed_at, self._ran_dry = now, False
-        claimed = await self._source.claim(self._size)
-        while not claimed and await self._source.more():
+        came = self._came
+        while not (claimed := await self._source.claim(self._size)):
+            if not await self._source.more():
+                self._exhausted = True
+                return
+            if self._came != came:  # those who wait for this claim are to look at a row from elsewhere
+                return
             self._size = _SMALLEST  # what waits comes one by one
-            claimed = await self._source.claim(self._size)
         self._rows.extend(claimed)
-        self._exhausted = not claimed
 
     async def _fetch_elsewhere(self) -> None:
         row = await self._source.claim_elsewhere()
         self._looking = None
         if row is not None:
             self._rows.appendleft(row)
+            self._came += 1
 
 
 def _note(claiming: asyncio.Task[None]) -> None:

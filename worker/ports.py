@@ -64,7 +64,7 @@ class Source(Protocol):
         """
 
     async def more(self) -> bool:
-        """Wait until `claim` may have rows again; False if it never will, or once it is closed."""
+        """Wait until something has changed, so that `claim` may have rows; False if it never will, or once closed."""
 
     async def claim_elsewhere(self) -> Row | None:
         """Claim one row that has not failed, drawn at random; None where there is none.

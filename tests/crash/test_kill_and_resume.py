@@ -61,8 +61,8 @@ class Stage:
             command, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
-    def finish(self) -> dict[str, object]:
-        process = self.start("--rate", "1000/s")
+    def finish(self, *flags: str) -> dict[str, object]:
+        process = self.start("--rate", "1000/s", *flags)
         out, err = process.communicate(timeout=120)
         assert process.returncode == 1, err  # vanished and bad rows were staged
         summary: dict[str, object] = json.loads(out)
@@ -97,19 +97,44 @@ def _unescaped(row: dict[str, str]) -> tuple[str, str]:
     return row["user_id"].removeprefix("'"), row["identifier_id"].removeprefix("'")
 
 
+@pytest.fixture
+def rough(tmp_path: Path) -> Iterator[Stage]:
+    """A tenant where a third of the calls fail: hundreds of rows wait in the ledger at any moment."""
+    stage = Stage(tmp_path, "server-error=30%", "reset-after=3%", "slow=20%", "slow-s=0.03")
+    yield stage
+    stage.process.terminate()
+    stage.process.communicate(timeout=20)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_killed_at_any_moment_no_row_is_lost_or_told_twice(stage: Stage, seed: int) -> None:
+    _kill_and_finish(stage, seed, KILLS_A_RUN)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_killed_while_many_rows_wait_in_the_ledger_none_is_lost_or_told_twice(
+    rough: Stage, seed: int
+) -> None:
+    """Charges and last errors of rows that wait survive each kill with them."""
+    _kill_and_finish(rough, seed, 5, "--attempts", "40")
+    [folder] = rough.runs()
+    attempts = [int(row["_attempts"]) for row in _report(folder) if row["_outcome"] == "succeeded"]
+    assert sum(count > 1 for count in attempts) > ROWS // 5, "too few rows waited to prove anything"
+
+
+def _kill_and_finish(stage: Stage, seed: int, most_kills: int, *flags: str) -> None:
+    """Kill a run at random moments, finish it, and compare what it tells with what the sandbox counted."""
     moments = random.Random(seed)
     kills = 0
-    while kills < KILLS_A_RUN:
-        process = stage.start()
+    while kills < most_kills:
+        process = stage.start(*flags)
         time.sleep(moments.uniform(0.05, 1.6))  # the moment of the kill is what is random here
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert process.returncode == -signal.SIGKILL, "it ended before it was killed: the batch is too small"
         kills += 1
     assert len(stage.runs()) <= 1, "a killed planner left half a plan"
-    summary = stage.finish()
+    summary = stage.finish(*flags)
 
     [folder] = stage.runs()
     rows = _report(folder)

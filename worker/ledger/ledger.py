@@ -28,6 +28,8 @@ _BEHIND_S: Final = 0.05
 
 _KEPT: Final = 64
 _KEPT_ONE_IN: Final = 20
+_KEPT_EACH: Final = 5
+"""Rows that are kept for each row that waits: an answer for each of its attempts."""
 
 
 class RunLedger:
@@ -264,6 +266,7 @@ class RunLedger:
             rows, barred = await self._writer.perform(step)
         finally:
             self._out -= 1
+            self._changed.set()
         self._out += len(rows)
         if barred:
             self.pending -= len(barred)
@@ -272,24 +275,21 @@ class RunLedger:
         return rows
 
     async def more(self) -> bool:
-        """Wait until rows may be claimed again; False if none ever will be, or once it is closed.
+        """Wait until rows may have come that can be claimed; False if none ever will, or once it is closed.
 
         Raises:
             LedgerError: The ledger is broken.
         """
-        while not self._closed:
-            self._changed.clear()
-            if self._gathering is not None:
-                self._hand_over()
-            due_at = await self._writer.perform(steps.due_at)
-            if due_at is None and not self._out:
-                return bool(self._claims.kept)
-            wait_s = None if due_at is None else due_at - self._now()
-            if wait_s is not None and wait_s <= 0.0:
-                return True
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), wait_s)
-        return False
+        self._changed.clear()
+        if self._gathering is not None:
+            self._hand_over()
+        due_at = await self._writer.perform(steps.due_at)
+        if due_at is None and not self._out:
+            return bool(self._claims.kept) and not self._closed
+        wait_s = None if due_at is None else max(0.0, due_at - self._now())
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), wait_s)
+        return not self._closed
 
     def close(self) -> None:
         """Have no more rows: whoever waits for some is told."""
@@ -442,16 +442,15 @@ class _Claims:
         """Numbers of the rows that are kept still."""
 
     def fresh(self, connection: sqlite3.Connection, limit: int) -> list[Row]:
-        """Return the next rows in order; at their end those that are kept, once no row waits."""
+        """Return the next rows in order; at their end those that are kept and that no row that waits may need."""
         while found := steps.next_pending(connection, self._passed, limit):
             self._passed = found[-1].number
             if rows := [row for row in found if row.number not in self.kept]:
                 return rows
-        if self.kept and not steps.is_any_waiting(connection):
-            rows = [steps.pending_row(connection, number) for number in sorted(self.kept)[:limit]]
-            self.kept -= {row.number for row in rows}
-            return rows
-        return []
+        needed = steps.count_waiting(connection, len(self.kept)) * _KEPT_EACH
+        free = sorted(self.kept)[: max(0, min(limit, len(self.kept) - needed))]
+        self.kept -= set(free)
+        return [steps.pending_row(connection, number) for number in free]
 
     def elsewhere(self, connection: sqlite3.Connection) -> Row | None:
         """Return a row drawn at random: of those that are far off, and then of those that are kept."""

@@ -277,12 +277,11 @@ def due_at(connection: sqlite3.Connection) -> float | None:
     return None if found is None else float(found)
 
 
-def is_any_waiting(connection: sqlite3.Connection) -> bool:
-    """Return whether a row was tried and has to go again; one that is being called again among them."""
-    found = connection.execute(
-        "SELECT 1 FROM carried WHERE not_before IS NOT NULL AND row NOT IN (SELECT row FROM aside) LIMIT 1"
-    ).fetchone()
-    return found is not None
+def count_waiting(connection: sqlite3.Connection, most: int) -> int:
+    """Return how many rows were tried and have to go again, those in flight among them; counted up to `most`."""
+    counted = "SELECT count(*) FROM (SELECT 1 FROM carried WHERE not_before IS NOT NULL LIMIT ?)"
+    (count,) = connection.execute(counted, (most,)).fetchone()
+    return int(count)
 
 
 class Standing(NamedTuple):

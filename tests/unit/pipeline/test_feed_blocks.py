@@ -225,3 +225,28 @@ async def test_a_claim_ahead_that_fails_is_told_at_the_latest_when_draining() ->
     await settled()
     with pytest.raises(LedgerError, match="the disk is full"):
         await here.feed.drain()
+
+
+async def test_a_row_from_elsewhere_is_handed_out_while_a_claim_waits_for_rows() -> None:
+    """Those who wait for that claim would else never look at it, and it is all that there is."""
+    here = Claimed(1)
+    changed, asked = asyncio.Event(), asyncio.Event()
+
+    async def more() -> bool:
+        asked.set()
+        await changed.wait()
+        return True
+
+    async def claim_elsewhere() -> Row:
+        changed.set()
+        return Row(77, "u77", "i77")
+
+    here.ledger.more, here.ledger.claim_elsewhere = more, claim_elsewhere  # type: ignore[attr-defined]
+    assert await here.take(1) == [1]
+    waiting = asyncio.create_task(next_of(here.feed))
+    await asked.wait()
+    here.feed.look_elsewhere()
+    async with asyncio.timeout(5):
+        row = await waiting
+    assert row is not None
+    assert row.number == 77
