@@ -21,7 +21,7 @@ def killed(desk: Any) -> RunFolder:
     """A run that was killed at work."""
     desk.batch(30)
     process = desk.popen("run", "batch.csv", "--yes", "--rate", "20/s")
-    wait_until(lambda: desk.tenant.record()["requests"] >= 5)
+    wait_until(lambda: desk.tenant.record()["named"] >= 5)
     process.kill()
     process.communicate()
     return RunFolder(desk.run_folder)
@@ -34,11 +34,11 @@ def resume(desk: Any, runs: str, name: str, *flags: str) -> Any:
 def test_a_copy_is_asked_about_and_the_original_is_not(desk: Any, killed: RunFolder) -> None:
     """Both were resumed without a word: 1,340 of 2,000 pairs were called twice."""
     shutil.copytree(desk.folder / "runs", desk.folder / "copies")
-    before = desk.tenant.record()["requests"]
+    before = desk.tenant.record()["named"]
     refused = resume(desk, "copies", killed.run_id)
     assert refused.code == 2, refused
     assert f"last worked on at {killed.path}, where it still is" in refused.err
-    assert desk.tenant.record()["requests"] == before
+    assert desk.tenant.record()["named"] == before
     assert resume(desk, "runs", killed.run_id).code == 0
 
 
@@ -90,13 +90,13 @@ def test_a_ledger_without_its_log_is_no_fresh_plan(desk: Any, killed: RunFolder,
     shutil.copy(killed.ledger, other)
     if left is not None:
         Path(other, "ledger.sqlite-wal").write_bytes(left)
-    before = desk.tenant.record()["requests"]
+    before = desk.tenant.record()["named"]
     for _ in range(2):  # looking at it mends nothing
         refused = resume(desk, "runs2", killed.run_id, "--moved")
         assert refused.code == 3, refused
         assert "Copy the whole folder" in refused.err
         assert desk.call("status", killed.run_id, "--runs", "runs2").code == 3
-    assert desk.tenant.record()["requests"] == before
+    assert desk.tenant.record()["named"] == before
 
 
 def test_a_killed_run_whose_ledger_was_written_to_is_resumed(desk: Any, killed: RunFolder) -> None:

@@ -29,7 +29,7 @@ def _words(desk: Any, rows: int) -> list[str]:
 def _ended_well(desk: Any, process: subprocess.Popen[bytes], rows: int) -> None:
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 0, out
-    assert desk.tenant.record()["requests"] == rows
+    assert desk.tenant.record()["named"] == rows
     assert len((desk.run_folder / "report.csv").read_text().splitlines()) == rows + 1
     assert b'"state": "finished"' in out
     assert "not_shown_any_more" not in (desk.run_folder / "run.log").read_text()

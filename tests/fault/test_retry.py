@@ -18,7 +18,7 @@ def test_it_tells_how_many_rows_go_again_before_it_asks(desk: Any) -> None:
     desk.tenant.trouble()
     asked = desk.call("retry", desk.run_folder.name)
     assert asked.code == 2
-    assert desk.tenant.record()["requests"] == 0
+    assert desk.tenant.record()["named"] == 0
     assert f"To call    {again} rows; {first.outcomes['succeeded']} are done already" in asked.err
     counts = f"{first.outcomes['unconfirmed']} unconfirmed, {first.outcomes['refused']} refused"
     assert f"Again      {counts}\n" in asked.err
@@ -26,7 +26,7 @@ def test_it_tells_how_many_rows_go_again_before_it_asks(desk: Any) -> None:
     assert f"To call    {first.outcomes['refused']} rows" in only.err
     sent = desk.call("retry", desk.run_folder.name, "--yes", "--json")
     assert (sent.code, sent.outcomes) == (0, {"succeeded": 60}), sent
-    assert desk.tenant.record()["requests"] == again
+    assert desk.tenant.record()["named"] == again
 
 
 @pytest.mark.parametrize(("flags", "code"), [([], 1), (["--accept", "not_found"], 0)])
@@ -39,7 +39,7 @@ def test_with_no_row_to_send_again_it_says_so_and_ends_as_the_run_did(
     ran = desk.call("retry", desk.run_folder.name, "--json", *flags)
     assert (ran.code, ran.summary["exit_code"], ran.summary["state"]) == (code, code, "finished")
     assert "No row of run" in ran.err
-    assert desk.tenant.record()["requests"] == 0
+    assert desk.tenant.record()["named"] == 0
     named = re.search(r"`bulk-unverify (retry .* --only not_found.*)`", ran.err)
     assert named is not None
     again = desk.call(*shlex.split(named[1]), "--yes", "--json")
@@ -52,7 +52,7 @@ def test_a_run_that_never_ran_has_nothing_to_send_again(desk: Any) -> None:
     ran = desk.call("retry", desk.run_folder.name, "--yes")
     assert ran.code == 3
     assert f"bulk-unverify run {desk.run_folder.name}" in ran.err
-    assert desk.tenant.record()["requests"] == 0
+    assert desk.tenant.record()["named"] == 0
 
 
 def test_a_retry_that_was_halted_goes_on_as_it_was_typed(desk: Any) -> None:

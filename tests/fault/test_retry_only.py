@@ -29,7 +29,7 @@ def stopped(desk: Any, how: str) -> str:
         "20/s",
     ]
     process = desk.popen(*words, *(["--deadline", "1s"] if how == "halted" else []))
-    wait_until(lambda: desk.tenant.record()["requests"] >= 12)
+    wait_until(lambda: desk.tenant.record()["named"] >= 12)
     if how == "cancelled":
         assert desk.call("cancel", desk.run_folder.name).code == 0
     process.communicate(timeout=60)
@@ -46,7 +46,7 @@ def test_only_what_is_named_is_sent_and_the_rest_stays_pending(desk: Any, how: s
     assert before["exhausted"] > 0
     ran = desk.call("retry", name, "--only", "exhausted", "--yes", "--rate", "500/s")
     assert ran.code == code, ran
-    assert desk.tenant.record()["requests"] == before["exhausted"]
+    assert desk.tenant.record()["named"] == before["exhausted"]
     assert f"To call    {before['exhausted']:,} rows" in ran.err
     assert f"{before['pending']} rows were pending before this retry and stay so" in ran.out + ran.err
     after = desk.call("status", name, "--json").summary["outcomes"]
@@ -55,21 +55,21 @@ def test_only_what_is_named_is_sent_and_the_rest_stays_pending(desk: Any, how: s
     assert refused.code == 2, refused
     [command] = re.findall(r"pending: `bulk-unverify ([^`]+)` first", refused.err)
     assert desk.call(*shlex.split(command), "--yes", "--rate", "500/s").code == 0
-    assert desk.tenant.record()["requests"] == before["exhausted"] + before["pending"]
+    assert desk.tenant.record()["named"] == before["exhausted"] + before["pending"]
 
 
 def test_a_retry_that_was_killed_goes_on_with_its_own_rows_alone(desk: Any) -> None:
     name = stopped(desk, "cancelled")
     before = desk.call("status", name, "--json").summary["outcomes"]
     process = desk.popen("retry", name, "--only", "exhausted", "--yes", "--rate", "1/s", "--concurrency", "1")
-    wait_until(lambda: desk.tenant.record()["requests"] >= 2)
+    wait_until(lambda: desk.tenant.record()["named"] >= 2)
     process.kill()
     process.communicate()
     ran = desk.call("retry", name, "--only", "exhausted", "--yes", "--rate", "500/s")
     assert ran.code == 3, ran
     after = desk.call("status", name, "--json").summary["outcomes"]
     assert (after["pending"], after["exhausted"]) == (before["pending"], 0)
-    assert desk.tenant.record()["requests"] <= before["exhausted"] + 1
+    assert desk.tenant.record()["named"] <= before["exhausted"] + 1
     nothing = desk.call("retry", name, "--only", "exhausted", "--yes")
     assert "nothing is sent" in nothing.err
 
@@ -77,4 +77,4 @@ def test_a_retry_that_was_killed_goes_on_with_its_own_rows_alone(desk: Any) -> N
 def test_only_of_what_no_row_has_sends_nothing(desk: Any) -> None:
     name = stopped(desk, "halted")
     assert desk.call("retry", name, "--only", "refused", "--yes").code == 3
-    assert desk.tenant.record()["requests"] == 0
+    assert desk.tenant.record()["named"] == 0

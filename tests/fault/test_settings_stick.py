@@ -23,7 +23,7 @@ SAID = {
 def begun(desk: Any, *flags: str) -> RunFolder:
     desk.batch(12)
     process = desk.popen("run", "batch.csv", "--yes", *flags)
-    wait_until(lambda: desk.tenant.record()["requests"] >= 2)
+    wait_until(lambda: desk.tenant.record()["named"] >= 2)
     process.terminate()
     process.communicate(timeout=60)
     return RunFolder(desk.run_folder)
@@ -61,7 +61,7 @@ def test_what_is_said_now_counts_and_sticks_from_then_on(desk: Any) -> None:
 def test_a_rate_that_was_set_while_it_went_on_sticks(desk: Any) -> None:
     desk.batch(60)
     process = desk.popen("run", "batch.csv", "--yes", "--rate", "2/s")
-    wait_until(lambda: desk.tenant.record()["requests"] >= 1)
+    wait_until(lambda: desk.tenant.record()["named"] >= 1)
     folder = RunFolder(desk.run_folder)
     assert desk.call("rate", folder.run_id, "9/s").code == 0
     wait_until(lambda: look(folder, "SELECT * FROM commands"))

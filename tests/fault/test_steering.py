@@ -27,7 +27,7 @@ def test_a_command_for_a_session_that_ended_does_not_turn_the_next_one(desk: Any
 
 def test_a_rate_that_is_none_does_not_end_the_run(desk: Any) -> None:
     process = desk.popen("run", desk.batch(60), "--yes", "--json", "--rate", "2/s")
-    wait_until(lambda: desk.tenant.record()["requests"])
+    wait_until(lambda: desk.tenant.record()["named"])
     post_command(desk.run_folder / "inbox", Command(name="rate", rate="fast"))
     wait_until(lambda: "not_steered" in (desk.run_folder / "run.log").read_text())
     post_command(desk.run_folder / "inbox", Command(name="rate", rate="500/s"))
@@ -43,8 +43,8 @@ def test_a_cool_down_outlives_the_session_that_was_asked_for_it(desk: Any) -> No
     wait_until(lambda: desk.tenant.record()["throttled"])
     process.terminate()
     interrupted = json.loads(process.communicate(timeout=60)[0])
-    before = desk.tenant.record()["requests"]
+    before = desk.tenant.record()["named"]
     again = desk.run(20, "--deadline", "2s")
     assert again.code == 3, again
-    assert desk.tenant.record()["requests"] == before
+    assert desk.tenant.record()["named"] == before
     assert again.summary["calls"] == interrupted["calls"] == before

@@ -31,7 +31,7 @@ def begun(desk: Any, *flags: str) -> RunFolder:
 
 
 def requests(desk: Any) -> int:
-    count: int = desk.tenant.record()["requests"]
+    count: int = desk.tenant.record()["named"]
     return count
 
 

@@ -24,7 +24,7 @@ FLAGS = ("--yes", "--json", "--rate", "300/s", "--concurrency", "8")
 def turn_wrong(desk: Any, trouble: dict[str, Any], *flags: str) -> Any:
     """Run a batch whose tenant makes `trouble` after `GOOD` answers; return what the command left behind."""
     process = desk.popen("run", desk.batch(ROWS), *FLAGS, *flags)
-    wait_until(lambda: desk.tenant.record()["requests"] >= GOOD)
+    wait_until(lambda: desk.tenant.record()["named"] >= GOOD)
     desk.tenant.change(**trouble)
     out, err = process.communicate(timeout=90)
     return process.returncode, json.loads(out), err

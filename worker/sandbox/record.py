@@ -175,8 +175,13 @@ class Record:
         return dict(sorted(collections.Counter(self._statuses).items()))
 
     def by_pair(self) -> dict[tuple[str, str], int]:
-        """Return the number of requests of each pair; the identifier is empty for calls that name none."""
-        return {self._names.pair(number): n for number, n in collections.Counter(self._pairs).items()}
+        """Return the number of requests of each pair; the identifier is empty for calls that name none.
+
+        Calls that name no user either (a list of users) are left out.
+        """
+        counted = {self._names.pair(number): n for number, n in collections.Counter(self._pairs).items()}
+        counted.pop(("", ""), None)
+        return counted
 
     def acted_by_pair(self) -> dict[tuple[str, str], int]:
         """Return how often the calls of each pair were done; pairs whose calls never were are left out."""
@@ -202,14 +207,18 @@ class Record:
         return sum(status in _OK for status in statuses), statuses.count(_THROTTLED)
 
     def summary(self, from_s: float = 0.0, to_s: float = math.inf) -> dict[str, Any]:
-        """Return the figures, fit for JSON; `accepted` and `throttled` are those of `answered_between`."""
-        pairs = collections.Counter(self._pairs)
+        """Return the figures, fit for JSON: `accepted` and `throttled` are those of `answered_between`.
+
+        `named` requests name a user.
+        """
+        pairs = self.by_pair()
         accepted, throttled = self.answered_between(from_s, to_s)
         statuses = self.by_status()
         dropped = statuses.pop(DROPPED, 0)
         actions = collections.Counter(_ACTIONS[number] for number in self._actions)
         return {
             "requests": len(self),
+            "named": sum(pairs.values()),
             "dropped": dropped,
             "acted": sum(self._acted),
             "by_status": {str(status): n for status, n in statuses.items()},
