@@ -64,6 +64,10 @@ unit: setup ## Run the quick tests only: unit, property, deploy
 bench: setup $(RIVALS:%=.venv-bench/%/.stamp) ## Measure against a bare loop and other queues, side by side
 	$(BIN)/python tests/bench/run.py
 
+.PHONY: exporters
+exporters: setup ## Read what the real exporters write (installs them: Debian as root, PyPI, npm); goes on where it stopped
+	$(BIN)/python tests/bench/exporters.py
+
 .PHONY: soak
 soak: setup ## Repeat the crash and fault suites ROUNDS times (10 unless told)
 	@for round in $$(seq $(or $(ROUNDS),10)); do \

@@ -20,6 +20,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "rounded_number": "an id looks like a number that a program rounded or reformatted (1.2E+19, 60012345.0)",
     "swapped_ids": "the two ids look as if each stood in the other's column",
     "crowded_identifier": "very many users have the same identifier",
+    "torn_row": "a line with too few cells follows: a cell may hold a line end, and this line be the inside of it",
     "cut_off_id": "the last line has no line end and a shorter id than others: the file may have been cut",
 }
 """The closed set of codes, each with what is said of its rows after their number."""

@@ -97,7 +97,14 @@ def _open_delimited(
         records = restored_text(records, header, Restorer(columns, ids, beside, is_text=True))
     dialect = {"format": "csv", "delimiter": sample.delimiter, "quoting": read.dialect.quoting.word}
     structure = Structure(columns, ids, named=options.header)
-    watch = Watch(structure, read.usual, read.unclear, pads=read.pads, unended=lambda: parser.unended)
+    watch = Watch(
+        structure,
+        read.usual,
+        read.unclear,
+        pads=read.pads,
+        tears=read.dialect.quoting is Quoting.NONE,
+        unended=lambda: parser.unended,
+    )
     shape = Shape(len(columns), ids, watch)
     return Opened(stored.name, columns, tuple(header), shape, {**dialect, "encoding": encoding}, records)
 

@@ -60,7 +60,9 @@ def number_rows(
         elif len(cells) == 1 and not fault and not cells[0].strip():
             continue
         number += 1
-        row = _judged(number, (line, cells, fault), shape, warnings)
+        before, row = row, _judged(number, (line, cells, fault), shape, warnings)
+        if watch.is_torn(len(cells), width) and before is not None and not before.error_code:
+            warnings.add("torn_row", before.line)
         yield _placed(row, part) if part and row.error_code else row
     if row is not None and not row.error_code and watch.may_be_cut(cells):
         warnings.add("cut_off_id", row.line)

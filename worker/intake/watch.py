@@ -30,6 +30,7 @@ class Watch:
         usual: The looks of its first ids.
         unclear: What in an id may be an escape of a dialect that nobody told, or None if that is known.
         pads: Whether a record with too few cells may be one whose last cells are empty.
+        tears: Whether a line end inside of a cell tears a record in two, as where nothing is quoted.
         unended: Tells whether the record that was read last is the input's last line, and lacks its end.
     """
 
@@ -40,12 +41,13 @@ class Watch:
         unclear: Unclear | None = None,
         *,
         pads: bool = False,
+        tears: bool = False,
         unended: Callable[[], bool] = lambda: False,
     ) -> None:
         self._structure = structure
         self._usual = usual or Usual((0, 1))
         self._unclear = unclear
-        self._pads = pads
+        self._pads, self._tears = pads, tears
         self._unended = unended
         self.doubt: Fault | None = None
         """Why no record is a row until the first header comes again."""
@@ -84,6 +86,10 @@ class Watch:
         without an end may be cut.
         """
         return self._pads and self._usual.is_row(raw_cells) and not self._unended()
+
+    def is_torn(self, cells: int, width: int) -> bool:
+        """Tell whether a record with so few cells may be the end of one that holds a line end."""
+        return self._tears and cells < width
 
     def warn(self, user_id: str, identifier_id: str, line: int, warnings: Warnings) -> None:
         """Count what looks wrong with two sound ids."""

@@ -242,3 +242,11 @@ def test_ordinary_ids_are_not_warned_of(tmp_path: Path) -> None:
     table, rows = read(tmp_path, "user_id,identifier_id\n" + "".join(lines))
     assert codes(rows) == [""] * len(users)
     assert warned(table) == []
+
+
+def test_a_line_before_one_with_too_few_cells_is_warned_of_where_nothing_is_quoted(tmp_path: Path) -> None:
+    text = tabbed("u01,e01,x", "u02,e02,see:", "u09,e09,x", "that is all", "u03,e03,y")
+    table, rows = read(tmp_path, text, quoting="none")
+    assert codes(rows) == ["", "", "", "wrong_column_count", ""]
+    assert warned(table) == [("torn_row", 1, (4,))]
+    assert warned(read(tmp_path, text)[0]) == []
