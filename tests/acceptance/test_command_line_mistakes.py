@@ -169,9 +169,15 @@ def test_every_command_has_a_help_page(tmp_path: Path) -> None:
 def test_doctor_says_what_is_wrong(tmp_path: Path) -> None:
     done = _call(tmp_path, "doctor")
     assert done.returncode == 2
-    assert "BAD  answer" in done.stderr
-    assert "ok   key" in done.stderr
-    assert "a-key" not in done.stderr
+    assert "BAD  answer" in done.stdout
+    assert "ok   key" in done.stdout
+    assert "a-key" not in done.stdout + done.stderr
+
+
+def test_a_comment_above_the_header_is_named_as_one(tmp_path: Path) -> None:
+    for line in ("#TYPE System.Management.Automation.PSCustomObject", "# exported for INC-4711"):
+        (tmp_path / "in.csv").write_text(f"{line}\n{GOOD}")
+        _refused(_call(tmp_path, "plan", "in.csv"), "begins with a comment", "take out the lines above it")
 
 
 @pytest.mark.parametrize(

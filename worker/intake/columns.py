@@ -157,6 +157,11 @@ def _only(header: Sequence[str], found: list[int], flag: str, name: str) -> int:
 
 
 def _missing(header: Sequence[str], wanted: str, flag: str, name: str, *, keys: bool) -> InputError:
+    if not keys and header and header[0].startswith(("# ", "#TYPE ")):
+        return InputError(
+            f"{name} begins with a comment ({header[0][:_SHOWN_CHARS]!r}), but the header has to be first: take out"
+            " the lines above it (PowerShell's Export-Csv leaves them out with -NoTypeInformation)."
+        )
     guess = _nearest(header, wanted)
     otherwise = "" if keys else ", or say --no-header if the first line is a row"
     return InputError(

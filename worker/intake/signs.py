@@ -34,12 +34,16 @@ PLACEHOLDERS: Final = frozenset(
             "-",
             "--",
             "?",
+            '"',
+            "''",
+            "″",
+            "〃",
         ),
         *("#n/a", "#value!", "#ref!", "#name?", "#null!", "#num!", "#div/0!", "#error!", "inf", "-inf"),
         "00000000-0000-0000-0000-000000000000",
     }
 )
-"""What programs write where there is no value, in small letters."""
+"""What programs, or people by a ditto mark, write where there is no value, in small letters."""
 
 _NUMBER: Final = re.compile(
     r"[+-]?\d+(?:[.,]\d+)?[eE][+-]\d{1,3}"  # 6.001234567890124e+18, 1e+05

@@ -202,6 +202,7 @@ def test_a_short_row_is_filled_where_its_ids_are_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
+        (["〃,i1", "u2,″", "u3,''"], ("placeholder", 3, (2, 3, 4))),
         (["u1,NULL", "u2,nan", "#N/A,i3", "ᴺᵁᴸᴸ,i4", "None,i5"], ("placeholder", 5, (2, 3, 4, 5, 6))),
         (
             ["6.001234567890124e+18,i1", "7.0,i2", "1e+05,i3", "6001234567890124e3,i4"],
