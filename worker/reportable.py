@@ -132,6 +132,7 @@ class RunFacts:
         warnings: What looked wrong while it was read.
         outage: The last one, or None.
         lists: Where its protected lists lie.
+        paused: The command by which an operator has the run wait now (`pause (by user@host)`), or empty.
     """
 
     run_id: str
@@ -155,6 +156,7 @@ class RunFacts:
     warnings: tuple[Warned, ...] = ()
     outage: OutageFacts | None = None
     lists: tuple[str, ...] = ()
+    paused: str = ""
 
     @property
     def called_via(self) -> str:

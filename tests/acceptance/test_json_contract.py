@@ -80,7 +80,7 @@ def test_a_broken_ledger_does_not_hide_the_other_runs(
     assert ["error" in run for run in told["runs"]] == [False, True, False]
     done = call(tmp_path, "status")
     assert done.returncode == 3
-    shown = done.stderr.splitlines()
+    shown = done.stdout.splitlines()  # where `grep` and `less` find it
     assert [line.split()[:2] for line in shown] == [
         [names[0], "planned"], [names[1], "broken"], [names[2], "planned"]
     ]  # fmt: skip

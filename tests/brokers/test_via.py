@@ -94,7 +94,7 @@ def test_an_interrupted_coordinator_says_what_is_with_the_workers(fleet: Fleet) 
     code, summary, err = ended(coordinator)
     assert (code, summary["state"]) == (130, "interrupted")
     assert "rows are with the workers" in err
-    assert f"run {only_run(fleet)} --via queue" in fleet.call("status", only_run(fleet))[2]
+    assert f"run {only_run(fleet)} --via queue" in fleet.call("status", only_run(fleet))[1]
     worker.terminate()
     fleet.work()
     code, summary, _ = ended(fleet.via())

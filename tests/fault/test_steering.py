@@ -48,3 +48,34 @@ def test_a_cool_down_outlives_the_session_that_was_asked_for_it(desk: Any) -> No
     assert again.code == 3, again
     assert desk.tenant.record()["named"] == before
     assert again.summary["calls"] == interrupted["calls"] == before
+
+
+def test_a_paused_run_says_so_and_how_it_goes_on(desk: Any) -> None:
+    """Seen by a newcomer: `running`, no row done for minutes, and advice to resume what is being worked on."""
+    process = desk.popen("run", desk.batch(40), "--yes", "--json", "--rate", "4/s")
+    wait_until(lambda: desk.tenant.record()["named"])
+    run = desk.run_folder.name
+    assert f"bulk-unverify pause {run}" in desk.call("status", run).out
+    desk.call("pause", run)
+    wait_until(lambda: "steered" in (desk.run_folder / "run.log").read_text())
+    held = desk.call("status", run).out
+    assert "No calls are made: pause (by " in held
+    assert f"Let it go on: bulk-unverify continue {run}" in held
+    assert "pause (by " in desk.call("status").out
+    desk.call("continue", run)
+    desk.call("rate", run, "500/s")
+    wait_until(lambda: "continue" in (desk.run_folder / "run.log").read_text())
+    assert "No calls are made" not in desk.call("status", run).out
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, (out, err)
+    assert "pause" not in desk.call("status", run).out
+
+
+def test_who_resumes_without_the_tenants_name_is_told_it(desk: Any) -> None:
+    """The rehearsal names the tenant by a flag, and the advice of the run's end is pasted as it stands."""
+    run = desk.call("plan", desk.batch(3), "--json").summary["run_id"]
+    del desk.env["MONOCLOUD_MANAGEMENT_DOMAIN"]
+    refused = desk.call("run", run, "--yes")
+    assert refused.code == 2
+    told = refused.err.rpartition("`--tenant ")[2].partition("`")[0]
+    assert desk.call("run", run, "--yes", "--tenant", told).code == 0

@@ -107,9 +107,9 @@ def run(
     from worker.connection import load_tenant
 
     given.settings(steering)  # what is wrong with it is said before anything is planned
-    chosen, options = load_tenant(tenant), given.input_options(reading)
-    via = given.via(fleet, steering)
+    options, via = given.input_options(reading), given.via(fleet, steering)
     folder, new = None if again or len(target) > 1 else find_run(runs, target[0]), False
+    chosen = load_tenant(tenant, of_run="" if folder is None else folder.binding().tenant)
     if folder is not None:
         check_selection(folder, operation, options)
         if strict:
@@ -178,7 +178,7 @@ def retry(
     carry_out(
         CarryOut(
             folder,
-            load_tenant(tenant),
+            load_tenant(tenant, of_run=folder.binding().tenant),
             settings,
             retake,
             yes=yes,

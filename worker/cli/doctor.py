@@ -29,8 +29,9 @@ def doctor(
             runs_dir=runs,
         )
     )
+    tell = show.say if as_json else show.answer
     for finding in findings:
-        show.say(f"{'ok  ' if finding.ok else 'BAD '} {finding.subject}: {finding.text}")
+        tell(f"{'ok  ' if finding.ok else 'BAD '} {finding.subject}: {finding.text}")
     exit_code = 0 if all(finding.ok for finding in findings) else 2
     if as_json:
         told: dict[str, object] = {

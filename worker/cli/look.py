@@ -31,7 +31,7 @@ def status(
         if as_json:
             show.say_json(show.plan_object(folder))
         else:
-            show.status(folder)
+            show.status(folder, show.answer)
         return
     folders = RunFolder.all(runs)
     if not folders:
@@ -55,7 +55,7 @@ def _show_all(folders: list[RunFolder], *, as_json: bool) -> None:
             line, exit_code = f"{folder.run_id}  broken       {error}", LedgerError.exit_code
             told.append({"run_id": folder.run_id, "run_dir": str(folder.path), "error": str(error)})
         if not as_json:
-            show.say(line)
+            show.answer(line)
     if as_json:
         show.say_json({"runs": told, "exit_code": exit_code})
     raise SystemExit(exit_code)

@@ -1,11 +1,11 @@
-"""What a person gets to read. Everything but the JSON of `--json` goes to standard error."""
+"""What a person gets to read: what was asked for on standard output, what is said beside it on standard error."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,8 +40,21 @@ def say_json(value: dict[str, object]) -> None:
     Raises:
         OutputError: It cannot be written.
     """
+    _put(json.dumps(value, default=str))
+
+
+def answer(line: str) -> None:
+    """Write a line of what a command was asked for to standard output, where `grep` and `less` find it.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    _put(shown(line))
+
+
+def _put(line: str) -> None:
     try:
-        sys.stdout.write(json.dumps(value, default=str) + "\n")
+        sys.stdout.write(line + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
         raise
@@ -161,6 +174,7 @@ def plan_object(folder: RunFolder) -> dict[str, object]:
         "users": planned.users,
         "outcomes": foreseen(folder),
         "halt_reason": known.halt_reason or None,
+        "paused": known.paused or None,
         "outage": None if known.outage is None else dataclasses.asdict(known.outage),
         "first_invalid": invalid_objects(planned.first_invalid),
         "protected_lists": list_objects(planned.lists),
@@ -237,16 +251,17 @@ def worked(told: dict[str, object]) -> None:
         say(f"Buried: {buried:,} messages that nobody can work on. `bulk-unverify dead-letters` says why.")
 
 
-def status(folder: RunFolder) -> None:
+def status(folder: RunFolder, write: Callable[[str], None] = say) -> None:
     """Show how a run stands and what to do next."""
     for line in lines(facts(folder), folder.path):
-        say(line)
+        write(line)
 
 
 def status_line(folder: RunFolder, known: RunFacts) -> str:
     """Return one line on a run, for a list of runs; a folder that was renamed goes by its new name."""
     done = known.rows - known.outcomes[Outcome.PENDING]
-    return f"{folder.run_id}  {known.state:<11}  {done:,}/{known.rows:,}  {known.operation} on {known.tenant}"
+    paused = f"  {known.paused}" if known.paused else ""
+    return f"{folder.run_id}  {known.state:<11}  {done:,}/{known.rows:,}  {known.operation} on {known.tenant}{paused}"
 
 
 def _done_before(outcomes: dict[Outcome, int], retake: frozenset[Outcome]) -> int:

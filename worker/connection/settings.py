@@ -28,16 +28,27 @@ class _Timeout(BaseSettings):
     timeout: float = 10_000.0
 
 
-def load_tenant(flag: str | None) -> Tenant:
+def load_tenant(flag: str | None, *, of_run: str = "") -> Tenant:
     """Return the tenant that the flag names, else the environment.
+
+    Args:
+        flag: What `--tenant` said.
+        of_run: The name of the tenant that the run at hand is bound to. It is told, never taken: the key goes where
+            the operator says, not where a folder does.
 
     Raises:
         ConfigurationError: Neither does, or it is no domain.
     """
     text = flag if flag is not None else _Domain().domain
     if not text.strip():
-        raise ConfigurationError("Which tenant? Give --tenant or set MONOCLOUD_MANAGEMENT_DOMAIN.")
+        known = f" The run is of {of_run}: `--tenant {_address(of_run)}`." if of_run else ""
+        raise ConfigurationError(f"Which tenant? Give --tenant or set MONOCLOUD_MANAGEMENT_DOMAIN.{known}")
     return Tenant.parse(text)
+
+
+def _address(name: str) -> str:
+    """Return how a tenant of this name is written; this machine's own, the sandbox, answers plain http."""
+    return f"http://{name}" if Tenant.parse(name).loopback else name
 
 
 def default_timeout_s() -> float:

@@ -38,6 +38,10 @@ _ELAPSED: Final = (
     "SELECT coalesce(sum(max(0, coalesce(ended_at, (SELECT max(finished_at) FROM outcomes"
     " WHERE session = number), started_at) - started_at)), 0.0) FROM sessions"
 )
+_PAUSED: Final = (
+    "SELECT command FROM commands WHERE applied_at >= ?"
+    " AND (command || ' ' LIKE 'pause %' OR command || ' ' LIKE 'continue %') ORDER BY id DESC LIMIT 1"
+)
 _STRAY: Final = (
     "SELECT count(*) FROM outcomes LEFT JOIN rows ON rows.row = outcomes.row WHERE rows.row IS NULL"
 )
@@ -166,7 +170,16 @@ def _facts(connection: sqlite3.Connection, owned: Callable[[], bool]) -> RunFact
         warnings=warnings_of(meta),
         outage=OutageFacts(**json.loads(meta[OUTAGE])) if OUTAGE in meta else None,
         lists=tuple(json.loads(meta.get(LISTS, "[]"))),
+        paused=_paused(connection, last),
     )
+
+
+def _paused(connection: sqlite3.Connection, last: SessionFacts | None) -> str:
+    """Return the command that has the running session wait, or nothing; a session that ended takes it along."""
+    if last is None or last.state is not RunState.RUNNING:
+        return ""
+    told = connection.execute(_PAUSED, (last.started_at,)).fetchone()
+    return told[0] if told is not None and told[0].startswith("pause") else ""
 
 
 def _verify(connection: sqlite3.Connection, folder: RunFolder) -> None:

@@ -26,6 +26,8 @@ def next_steps(facts: RunFacts, run_dir: Path) -> list[Step]:
     outcomes = every_outcome(facts.outcomes)
     if COLLECTED in facts.selection and outcomes[Outcome.PENDING]:
         return [Step("Collect the rest once the workers have it:", typed("collect", runs_dir=run_dir.parent))]
+    if facts.state is RunState.RUNNING:  # it cannot be resumed while a process works on it
+        return [_steer(facts, run_dir)]
     if facts.state is not RunState.FINISHED:
         return [_resume(facts, run_dir, outcomes[Outcome.PENDING])]
     steps = []
@@ -53,6 +55,7 @@ def lines(facts: RunFacts, run_dir: Path) -> list[str]:
         f"Run {facts.run_id}: {facts.state}",
         f"{facts.operation} on {facts.tenant}" + (f", because: {facts.reason}" if facts.reason else ""),
         *([f"{_stopped(facts.state)}: {facts.halt_reason}"] if facts.halt_reason else []),
+        *([f"No calls are made: {facts.paused}"] if facts.paused else []),
         *_outage(facts),
         *(
             f"  {outcome:<12} {count:>12,}"
@@ -64,6 +67,12 @@ def lines(facts: RunFacts, run_dir: Path) -> list[str]:
     ]
     shown += (f"{step.why} {step.command}" for step in next_steps(facts, run_dir))
     return [" ".join(line.splitlines()) for line in shown]
+
+
+def _steer(facts: RunFacts, run_dir: Path) -> Step:
+    if facts.paused:
+        return Step("Let it go on:", typed_for(run_dir, "continue"))
+    return Step("Let it wait:", typed_for(run_dir, "pause"))
 
 
 def _resume(facts: RunFacts, run_dir: Path, pending: int) -> Step:
