@@ -101,9 +101,7 @@ def test_a_url_that_is_no_queue_is_said_of_what_gave_it(
     _refused(_call(tmp_path, *words, **env), f"bulk-unverify: {said}")
 
 
-@pytest.mark.parametrize(
-    "flag", ["--deadline=2h", "--outage-patience=1m", "--share-tenant", "--reason=INC-1"]
-)
+@pytest.mark.parametrize("flag", ["--deadline=2h", "--share-tenant", "--reason=INC-1"])
 def test_a_standing_worker_takes_no_flag_that_would_change_nothing(tmp_path: Path, flag: str) -> None:
     words = ["work", "--queue", "redis://127.0.0.1:1/0", "--until-empty", flag]
     _refused(_call(tmp_path, *words), "No such option", flag.partition("=")[0])

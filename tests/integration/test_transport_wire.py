@@ -370,7 +370,7 @@ async def test_a_body_that_never_ends_leaves_what_the_head_said(status: str, par
     async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(next(answers))
 
-    async with transport_to(script, timeout_s=0.1, concurrency=1) as (transport, served):
+    async with transport_to(script, timeout_s=0.4, concurrency=1) as (transport, served):
         reply, following = await transport.send(CALL), await transport.send(CALL)
     assert isinstance(reply, Answer)
     assert (reply.status, reply.body, reply.damage) == (int(status[:3]), b"", Damage.TRUNCATED)

@@ -38,7 +38,7 @@ class Ledgers(RuleBasedStateMachine):
         self.resent: set[int] = set()
         self.flying: dict[int, Row] = {}
         self.past: set[int] = set()
-        """Pending, and behind what this session has claimed: the next one claims them."""
+        """Pending, and behind what this session has claimed or not what it takes again: the next one's."""
         self.ended: set[int] = set()
         """Rows whose outcome is of this session."""
         self.protected: set[str] = set()
@@ -60,7 +60,7 @@ class Ledgers(RuleBasedStateMachine):
         self.ledger = self.do(opened())
         self.now += 301.0
         self.closed = False
-        self.past.clear()
+        self.past = {number for number in range(1, self.rows + 1) if retake and number not in self.outcomes}
         self.ended.clear()
         self.due = dict.fromkeys(self.due, self.now - 1.0)
         self.pend(retake, set(self.outcomes))

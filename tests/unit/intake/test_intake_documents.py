@@ -134,10 +134,11 @@ def test_a_header_with_brackets_is_no_json(tmp_path: Path) -> None:
 def test_a_large_array_on_one_line_takes_little_memory(tmp_path: Path) -> None:
     path = tmp_path / "in.json"
     with path.open("w") as file:
-        file.write("[" + ",".join(['{"user_id":"u","identifier_id":"e"}'] * 80_000) + "]")
+        row = json.dumps({"user_id": "u", "identifier_id": "e", "note": "n" * 4_000})
+        file.write("[" + ",".join([row] * 800) + "]")
     tracemalloc.start()
     with open_table(path, InputOptions()) as table:
-        assert sum(1 for _ in table.rows()) == 80_000
+        assert sum(1 for _ in table.rows()) == 800
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < path.stat().st_size / 2
