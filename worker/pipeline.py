@@ -160,6 +160,8 @@ class Pipeline:
     async def _call(self, row: Row) -> None:
         """Make one attempt on `row`, at the turn that the caller has."""
         ports, effort = self._ports, row.effort
+        if effort is not None and effort.free:
+            ports.transport.distrust()  # a kept connection may be closed as this one was: take a new one
         began_at, began = self._wall(), self._monotonic()
         reply = await ports.transport.send(
             ports.operation.call(row), however_late=effort is not None and effort.free

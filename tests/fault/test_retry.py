@@ -50,18 +50,21 @@ def test_with_no_row_to_send_again_it_says_so_and_ends_as_the_run_did(
 def test_a_run_that_never_ran_has_nothing_to_send_again(desk: Any) -> None:
     desk.call("plan", desk.batch(30))
     ran = desk.call("retry", desk.run_folder.name, "--yes")
-    assert ran.code == 3
+    assert ran.code == 2
     assert f"bulk-unverify run {desk.run_folder.name}" in ran.err
     assert desk.tenant.record()["named"] == 0
 
 
-def test_a_retry_that_was_halted_goes_on_as_it_was_typed(desk: Any) -> None:
+def test_a_retry_that_was_halted_goes_on_by_the_command_that_it_names(desk: Any) -> None:
     desk.tenant.trouble(conflict=0.3)
     first = desk.run(60, "--max-failures", "100%")
     desk.tenant.trouble(key_revoked_after=0)
     halted = desk.call("retry", desk.run_folder.name, "--yes", "--json")
     assert (halted.code, halted.outcomes["pending"]) == (3, first.outcomes["refused"]), halted
     desk.tenant.trouble()
-    resumed = desk.call("retry", desk.run_folder.name, "--yes", "--json")
+    refused = desk.call("retry", desk.run_folder.name, "--yes", "--json")
+    assert (refused.code, desk.tenant.record()["named"]) == (2, 0), refused
+    named = re.search(r"`bulk-unverify (run [^`]*)`", refused.err)
+    assert named is not None, refused
+    resumed = desk.call(*shlex.split(named[1]), "--yes", "--json")
     assert (resumed.code, resumed.outcomes) == (0, {"succeeded": 60}), resumed
-    assert "Again      none\n" in resumed.err
