@@ -251,3 +251,19 @@ async def test_a_protected_row_that_waits_is_excluded_when_it_comes_due(tmp_path
     (row,) = report_rows(folder)
     assert (row.outcome, row.requests, row.sent) == (Outcome.EXCLUDED, 1, "yes")
     verify(folder)
+
+
+async def test_a_row_that_is_let_wait_while_it_is_looked_for_one_is_not_lost_to_the_session(
+    tmp_path: Path,
+) -> None:
+    """Seen by a newcomer, one run in five: the last row broke off, and the session ended with it pending."""
+    folder = plan(tmp_path, 1)
+    async with session(folder, wall=lambda: 1000.0) as ledger:
+        (row,) = await ledger.claim(9)
+        looking = asyncio.create_task(ledger.more())
+        await asyncio.sleep(0)  # it has asked the ledger by now
+        _fail(ledger, row, wait_s=0.01)
+        await ledger.flush()
+        assert await asyncio.wait_for(looking, 5)
+        assert await asyncio.wait_for(ledger.more(), 5)
+        assert [again.number for again in await ledger.claim(9)] == [row.number]
