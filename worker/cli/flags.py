@@ -80,7 +80,7 @@ MaxFailures = Annotated[
     str | None,
     typer.Option(
         "--max-failures",
-        help="Halt when more of the session's rows fail (from 50 on).",
+        help="Halt when more of the session's rows fail (from 50 on), or of its last 500.",
         show_default="20%, or as before",
     ),
 ]
@@ -92,7 +92,7 @@ OutagePatience = Annotated[
     str | None,
     typer.Option(
         "--outage-patience",
-        help="Halt when an outage lasts longer than this.",
+        help="Halt when no row got a final answer for this long.",
         show_default="15m, or as before",
     ),
 ]
