@@ -235,6 +235,7 @@ async def test_a_row_from_elsewhere_is_handed_out_while_a_claim_waits_for_rows()
     async def more() -> bool:
         asked.set()
         await changed.wait()
+        changed.clear()  # a source that had more at once, for ever, would leave the loop to nobody else
         return True
 
     async def claim_elsewhere() -> Row:

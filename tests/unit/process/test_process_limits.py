@@ -83,13 +83,17 @@ def test_a_running_command_that_is_told_to_dump_leaves_no_core(tmp_path: Path) -
             "MONOCLOUD_MANAGEMENT_API_KEY": "made-up-key-0123456789",
         }
         command = [sys.executable, "-m", "worker", "run", "batch.csv", "--yes", "--timeout", "60s"]
-        unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+
+        def ready_to_dump() -> None:
+            resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # a shell has what it starts with & ignore it
+
         process = subprocess.Popen(
             command,
             cwd=tmp_path,
             env=env | {"PYTHONPATH": str(Path(__file__).parents[3])},
             stderr=subprocess.DEVNULL,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, unlimited),  # noqa: PLW1509
+            preexec_fn=ready_to_dump,  # noqa: PLW1509
         )
         try:
             silent.settimeout(30)
