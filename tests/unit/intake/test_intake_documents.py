@@ -90,7 +90,7 @@ _NESTED = {
     "elastic.json": json.dumps({"hits": {"hits": [{"_source": row} for row in _ROWS]}}),
     "array.json": json.dumps([{"a-b": row} for row in _ROWS]),
     "index.json": json.dumps({str(n): row for n, row in enumerate(_ROWS)}),
-    "large.json": json.dumps({"users": _ROWS * 20_000}),
+    "large.json": json.dumps({"users": _ROWS * 8_000}),
     "with space.json": json.dumps({"users": _ROWS}),
 }
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.ledger.ledger_staging import look, result, tamper
 
@@ -120,6 +120,7 @@ def test_a_planned_run_may_have_no_rows_missing(tmp_path: Path) -> None:
         verify(folder)
 
 
+@settings(max_examples=30)  # each has a ledger of its own on the disk
 @given(st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=10), max_size=8))
 def test_whatever_comes_however_often_each_name_is_one_row(
     tmp_path_factory: pytest.TempPathFactory, groups: list[list[int]]
