@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Self
@@ -13,11 +14,13 @@ from multidict import CIMultiDict
 from structlog.testing import CapturingLogger
 
 from worker.brokers import QueueAddress, open_fleet_store
-from worker.model import Answer, Reply
+from worker.model import Answer, Attempt, Decision, Outcome, Reply, Verdict
 from worker.pacing import AsyncPacer, FleetLink, FleetRate, RatePlan
 from worker.sandbox.record import most_in_window
 
 OK = Answer(200, CIMultiDict(), b"")
+DONE = Verdict(Decision.FINAL, Outcome.SUCCEEDED, 200)
+REFUSED = Verdict(Decision.THROTTLED, Outcome.PENDING, 429)
 CALLERS = 16
 
 
@@ -32,8 +35,9 @@ class Paced:
         self.said = CapturingLogger()
         self._link = FleetLink(self.store, self.rate, self.pacer, structlog.wrap_logger(self.said, []))
         self._tasks: list[asyncio.Task[None]] = []
+        self._rows = itertools.count(1)
         self.answers: list[Reply] = []
-        """What the next calls meet; all others go well."""
+        """What the next calls meet, refusals of the rate; all others go well."""
         self.refused_at: list[float] = []
         """When one of them did not."""
 
@@ -51,9 +55,9 @@ class Paced:
             await asyncio.sleep(0.002)
             if self.answers:
                 self.refused_at.append(time.monotonic())
-                self.pacer.leave(self.answers.pop())
+                self.pacer.leave(self.answers.pop(), Attempt(next(self._rows), REFUSED))
             else:
-                self.pacer.leave(OK)
+                self.pacer.leave(OK, Attempt(next(self._rows), DONE))
 
     async def __aexit__(self, *_: object) -> None:
         """Die: nobody is told."""

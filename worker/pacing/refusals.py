@@ -8,7 +8,7 @@ from typing import Final
 
 from worker.model import Answer, NoAnswer, Reply, Trouble
 from worker.pacing.headers import ServerLimit, server_limit
-from worker.pacing.suspicion import Finding, Suspicion
+from worker.pacing.suspicion import FEWEST, GREW, LOOKED_AT, Finding, Suspicion
 
 THROTTLED: Final = "429"
 _FORBIDDEN: Final = 403
@@ -21,6 +21,11 @@ _OTHERS: Final = 5
 _SHUT: Final = 8
 """After so many attempts without an answer nothing comes through any more."""
 _ROWS_KEPT: Final = 4096
+_DRESSES: Final = 3
+"""A limiter refuses in one dress, or in two; a sick server has more."""
+_QUIET_S: Final = 60.0
+"""After slower calls did not help no other kind of trouble is tested for so long, and ever longer."""
+_LONGEST_QUIET_S: Final = 600.0
 
 
 class Kind(enum.Enum):
@@ -47,6 +52,8 @@ class Refusals:
         """Attempts since the last answer; before the first one nothing is known to come through."""
         self._suspicions: dict[str, Suspicion] = {}
         self._rows: collections.OrderedDict[int, tuple[int, int]] = collections.OrderedDict()
+        self._quiet_until, self._quiet_s, self._usual = 0.0, _QUIET_S, 1.0
+        """Until when the share that was usual then is taken for trouble, whatever its dress."""
         self.slow_down = False
         """Whether the last reply calls for a slower pace, to see whether that helps."""
         self.share = 0.0
@@ -78,11 +85,7 @@ class Refusals:
             self._rows.pop(row, None)
         elif dress and self._is_repeated(row):
             return Kind.REPEATED
-        for each in self._suspicions.values():
-            tested = each.finding in (Finding.TEST, Finding.LIMIT)
-            if each.see(now, sent_at, self._number, suspect=each is suspicion):
-                self.slow_down, self.share = True, each.share
-            self.go_back |= tested and each.finding is Finding.TROUBLE
+        self._weigh(suspicion, now, sent_at)
         if answered:
             return Kind.ANSWER
         if suspicion is not None and suspicion.finding is Finding.TEST and self._streak > _SHUT:
@@ -105,6 +108,37 @@ class Refusals:
         for each in self._suspicions.values():
             if each.finding is Finding.TEST:
                 each.confirm()
+
+    def _weigh(self, suspicion: Suspicion | None, now: float, sent_at: float) -> None:
+        """Have each kind of trouble see an attempt, which met `suspicion` or none of them."""
+        for each in self._suspicions.values():
+            tested = each.finding in (Finding.TEST, Finding.LIMIT)
+            is_it = each is suspicion
+            may_test = is_it and self._may_test(now, each)
+            if each.see(now, sent_at, self._number, suspect=is_it, may_test=may_test):
+                self.slow_down, self.share = True, each.share
+            self.go_back |= tested and each.finding is Finding.TROUBLE
+        if self.go_back:
+            self._be_quiet(now)
+
+    def _may_test(self, now: float, suspicion: Suspicion) -> bool:
+        """Return whether slowing down may be tried against one kind of trouble."""
+        looked_at = min(self._number, LOOKED_AT)
+        if now < self._quiet_until and suspicion.recent(self._number) < GREW * self._usual * looked_at:
+            return False
+        dresses = sum(each.recent(self._number) >= FEWEST for each in self._suspicions.values())
+        return dresses < _DRESSES
+
+    def _be_quiet(self, now: float) -> None:
+        """Test nothing for a while: slower calls did not help, and what else is tested is trouble as well."""
+        self.slow_down = False
+        recent = sum(each.recent(self._number) for each in self._suspicions.values())
+        self._usual = recent / min(self._number, LOOKED_AT)
+        self._quiet_until = now + self._quiet_s
+        self._quiet_s = min(2 * self._quiet_s, _LONGEST_QUIET_S)
+        for each in self._suspicions.values():
+            if each.finding is Finding.TEST:
+                each.belie(now)
 
     def _is_repeated(self, row: int) -> bool:
         if not row:

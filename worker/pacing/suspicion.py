@@ -12,9 +12,9 @@ import enum
 import math
 from typing import Final
 
-_LOOKED_AT: Final = 300
+LOOKED_AT: Final = 300
 """Attempts before the present one in which suspects count."""
-_FEWEST: Final = 3
+FEWEST: Final = 3
 """Suspects among them that begin a test: fewer are chance, and at most 1%."""
 _ENOUGH: Final = 8.0
 """After a slowing so many suspects would have come by now, had it not helped: then what came is judged."""
@@ -26,7 +26,7 @@ _SAME: Final = 0.75
 _ENOUGH_LEFT: Final = 6
 """So many suspects after a slowing, and no smaller a share, show early that it did not help."""
 _MOST_CUTS: Final = 4
-_GREW: Final = 3.0
+GREW: Final = 3.0
 """Times the share that was found to be trouble, from which on it is tested again."""
 _AGAIN_S: Final = 60.0
 _REVIEWED: Final = 30
@@ -50,7 +50,7 @@ class Suspicion:
 
     def __init__(self) -> None:
         self.finding = Finding.NOTHING
-        self._suspects: collections.deque[int] = collections.deque(maxlen=_LOOKED_AT)
+        self._suspects: collections.deque[int] = collections.deque(maxlen=LOOKED_AT)
         self._cut_at = -math.inf
         self._cuts = 0
         self._before_seen = self._before_bad = 0
@@ -62,7 +62,11 @@ class Suspicion:
         self._again_at = -math.inf
         self._again_s = _AGAIN_S
 
-    def see(self, now: float, sent_at: float, number: int, *, suspect: bool) -> bool:
+    def recent(self, number: int) -> int:
+        """Return how many of the last attempts met it."""
+        return sum(1 for each in self._suspects if each > number - LOOKED_AT)
+
+    def see(self, now: float, sent_at: float, number: int, *, suspect: bool, may_test: bool = True) -> bool:
         """Count an attempt; return whether to slow down now.
 
         Args:
@@ -70,6 +74,7 @@ class Suspicion:
             sent_at: When it went.
             number: How many attempts there have been.
             suspect: Whether it met this kind of trouble.
+            may_test: Whether a test may begin.
         """
         if self.finding is Finding.TEST:
             return self._weigh(now, sent_at, suspect=suspect)
@@ -78,13 +83,13 @@ class Suspicion:
         if not suspect:
             return False
         self._suspects.append(number)
-        while self._suspects[0] <= number - _LOOKED_AT:
+        while self._suspects[0] <= number - LOOKED_AT:
             self._suspects.popleft()
-        if self.finding is Finding.LIMIT or len(self._suspects) < _FEWEST:
+        if self.finding is Finding.LIMIT or len(self._suspects) < FEWEST or not may_test:
             return False
         seen = number - self._suspects[0]
         if self.finding is Finding.TROUBLE and (
-            len(self._suspects) < _GREW * self._usual * _LOOKED_AT and now < self._again_at
+            len(self._suspects) < GREW * self._usual * LOOKED_AT and now < self._again_at
         ):
             return False
         self.finding = Finding.TEST
@@ -100,7 +105,7 @@ class Suspicion:
 
     def belie(self, now: float) -> None:
         """Say that slowing down has not helped after all."""
-        self._give_up(now, len(self._suspects) / _LOOKED_AT)
+        self._give_up(now, len(self._suspects) / LOOKED_AT)
 
     def forget(self) -> None:
         """Begin anew, as after an outage, which says nothing of a limit."""
