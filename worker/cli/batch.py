@@ -46,7 +46,7 @@ def plan(
     from worker.compose.amending import amend, refuse_if_finished
     from worker.compose.planning import PlanRequest, plan_run
     from worker.connection import load_tenant
-    from worker.ledger import facts
+    from worker.ledger import foreseen
     from worker.model import RunState
 
     given.settings(steering)  # what is wrong with it is said before anything is planned
@@ -67,16 +67,18 @@ def plan(
     settings, settled = given.sticking(steering, folder)
     refuse_if_finished(folder, settings)
     amend(folder, settings, show.say)
-    show.plan(folder, settings.rate, settings.deadline_s)
+    outlook = foreseen(folder)
+    show.plan(folder, outlook, settings.rate, settings.deadline_s)
     show.settings(settled)
     calls = {"first_calls": show.first_calls(folder, chosen)} if dry_run else {}
-    command = _run_command(folder, tenant, steering, min_rows, yes=yes)
-    if facts(folder).state is RunState.FINISHED:
+    told = steering if outlook.known.sessions else given.unlike_default(steering)
+    command = _run_command(folder, tenant, told, min_rows, yes=yes)
+    if outlook.known.state is RunState.FINISHED:
         show.finished_before(folder)
-    elif not show.too_few(folder, min_rows):
+    elif not show.too_few(outlook, min_rows):
         show.say(f"Carry out  {command}")
     if as_json:
-        show.say_json(show.plan_object(folder) | calls | {"run_command": command})
+        show.say_json(show.plan_object(folder, outlook) | calls | {"run_command": command})
 
 
 @grouped
@@ -197,9 +199,7 @@ def _run_command(
     folder: RunFolder, tenant: str | None, steering: flags.Steering, min_rows: int, *, yes: bool
 ) -> str:
     """Return the command that carries a plan out, as it is typed: with what was given and is not the default."""
-    from worker.ledger import facts
-
     words = ["--tenant", tenant] if tenant is not None else []
-    words += as_words(steering if facts(folder).sessions else given.unlike_default(steering))
+    words += as_words(steering)
     words += [] if min_rows == 1 else ["--min-rows", str(min_rows)]
     return typed_for(folder.path, "run", *words, *(["--yes"] if yes else []))

@@ -19,14 +19,14 @@ from worker.compose.sticking import Setting, without_callers
 from worker.connection import load_key
 from worker.errors import BulkUnverifyError, UsageError
 from worker.hints import BY_WORKERS, typed, typed_for
-from worker.ledger import facts, left_of_retry, may_be_a_copy, withdraw
+from worker.ledger import facts, foreseen, left_of_retry, may_be_a_copy, withdraw
 from worker.model import Outcome, RunState
 from worker.reportable import COLLECTED
 
 if TYPE_CHECKING:
     from worker.compose.engine import Via
     from worker.connection import Tenant
-    from worker.ledger import RunFolder
+    from worker.ledger import Outlook, RunFolder
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -110,22 +110,23 @@ def _carry_out(order: CarryOut) -> None:
     if not order.retake:
         _refuse_collected(order.folder)
     if _is_done(order):
-        refuse_too_few(order.folder, 0 if order.retake else order.min_rows)
+        refuse_too_few(foreseen(order.folder), 0 if order.retake else order.min_rows)
         _conclude(order, last_report(order.folder, accept=order.steering.accept))
     _ask_if_moved(order)
     amend(order.folder, order.steering, show.say)
     rate = order.steering.rate if order.via is None else None
-    show.plan(order.folder, rate, order.steering.deadline_s, retake=order.retake)
+    outlook = foreseen(order.folder)
+    show.plan(order.folder, outlook, rate, order.steering.deadline_s, retake=order.retake)
     show.settings(order.settled if order.via is None else without_callers(order.settled))
     if order.via is not None:
         show.say(f"Called by  the workers of {order.via.address}, at their rate")
     if order.dry_run:
-        show.too_few(order.folder, order.min_rows)
+        show.too_few(outlook, order.min_rows)
         calls = show.first_calls(order.folder, order.tenant)
         if order.as_json:
-            show.say_json(show.plan_object(order.folder) | {"first_calls": calls})
+            show.say_json(show.plan_object(order.folder, outlook) | {"first_calls": calls})
         raise SystemExit(0)
-    refuse_too_few(order.folder, 0 if order.retake else order.min_rows)
+    refuse_too_few(outlook, 0 if order.retake else order.min_rows)
     key = load_key() if order.via is None else None
     _confirm(order)
     request = SessionRequest(
@@ -149,13 +150,13 @@ def _carry_out(order: CarryOut) -> None:
     _conclude(order, summary)
 
 
-def refuse_too_few(folder: RunFolder, least: int) -> None:
+def refuse_too_few(outlook: Outlook, least: int) -> None:
     """Refuse a run that would do less than was expected of it, and end as a success.
 
     Raises:
         UsageError: It has fewer than `least` rows to call, those that were called before included.
     """
-    if reason := show.why_too_few(folder, least):
+    if reason := show.why_too_few(outlook, least):
         raise UsageError(f"{reason} Nothing was sent.")
 
 

@@ -24,12 +24,12 @@ def status(
 ) -> None:
     """Show how one run stands, or all of them."""
     from worker.cli import show
-    from worker.ledger import RunFolder
+    from worker.ledger import RunFolder, foreseen
 
     if name is not None:
         folder = RunFolder.open(runs, name)
         if as_json:
-            show.say_json(show.plan_object(folder))
+            show.say_json(show.plan_object(folder, foreseen(folder)))
         else:
             show.status(folder, show.answer)
         return
@@ -43,14 +43,14 @@ def _show_all(folders: list[RunFolder], *, as_json: bool) -> None:
     """Show every run, and one with a broken ledger with its trouble; exits 3 if there is such a one."""
     from worker.cli import show
     from worker.errors import BulkUnverifyError, LedgerError
-    from worker.ledger import facts
+    from worker.ledger import facts, foreseen
 
     told: list[dict[str, object]] = []
     exit_code = 0
     for folder in folders:
         try:
             line = show.status_line(folder, facts(folder))
-            told.append(show.plan_object(folder))
+            told.append(show.plan_object(folder, foreseen(folder)))
         except BulkUnverifyError as error:
             line, exit_code = f"{folder.run_id}  broken       {error}", LedgerError.exit_code
             told.append({"run_id": folder.run_id, "run_dir": str(folder.path), "error": str(error)})

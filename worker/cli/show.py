@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from worker.errors import OutputError
 from worker.hints import BY_WORKERS, typed_for
-from worker.ledger import facts, foreseen, left_of_retry
+from worker.ledger import facts, left_of_retry
 from worker.model import Outcome
 from worker.printable import shown
 from worker.report.advice import lines
@@ -20,7 +20,7 @@ from worker.units import format_duration
 if TYPE_CHECKING:
     from worker.compose.sticking import Setting
     from worker.connection import Tenant
-    from worker.ledger import ListCount, RunFolder
+    from worker.ledger import ListCount, Outlook, RunFolder
     from worker.pacing import RatePlan
     from worker.reportable import RunFacts
     from worker.warned import Warned
@@ -64,6 +64,7 @@ def _put(line: str) -> None:
 
 def plan(
     folder: RunFolder,
+    outlook: Outlook,
     rate: RatePlan | None,
     deadline_s: float | None,
     *,
@@ -73,8 +74,7 @@ def plan(
 
     Rows with an outcome of `retake` are to be called again. Without a rate, others call.
     """
-    planned, known = folder.plan_summary(), facts(folder)
-    outcomes = foreseen(folder)
+    planned, known, outcomes = folder.plan_summary(), outlook.known, outlook.outcomes
     again = {outcome: count for outcome, count in outcomes.items() if count and outcome in retake}
     pending = outcomes[Outcome.PENDING]
     left = left_of_retry(folder, retake) if retake else pending
@@ -108,9 +108,9 @@ def settings(settled: Iterable[Setting]) -> None:
             say(f"Setting    {each.sentence()}")
 
 
-def why_too_few(folder: RunFolder, least: int) -> str:
+def why_too_few(outlook: Outlook, least: int) -> str:
     """Return why a run has fewer than `least` rows to call, those that were called before included, or nothing."""
-    known, outcomes = facts(folder), foreseen(folder)
+    known, outcomes = outlook.known, outlook.outcomes
     left_out = {each: outcomes[each] for each in (Outcome.INVALID, Outcome.DUPLICATE, Outcome.EXCLUDED)}
     to_call = known.rows - sum(left_out.values())
     if to_call >= least:
@@ -122,9 +122,9 @@ def why_too_few(folder: RunFolder, least: int) -> str:
     )
 
 
-def too_few(folder: RunFolder, least: int) -> bool:
+def too_few(outlook: Outlook, least: int) -> bool:
     """Warn of a plan that `run` refuses, as it has fewer than `least` rows to call; return whether it does."""
-    reason = why_too_few(folder, least)
+    reason = why_too_few(outlook, least)
     if reason:
         say(f"Warning    `run` refuses this: {reason}")
     return bool(reason)
@@ -161,9 +161,9 @@ def invalid_objects(rows: Iterable[tuple[int, int, str]]) -> list[dict[str, obje
     return [{"row": row, "line": line, "message": message} for row, line, message in rows]
 
 
-def plan_object(folder: RunFolder) -> dict[str, object]:
+def plan_object(folder: RunFolder, outlook: Outlook) -> dict[str, object]:
     """Return what `plan --json` prints."""
-    planned, known = folder.plan_summary(), facts(folder)
+    planned, known = folder.plan_summary(), outlook.known
     return {
         "run_id": folder.run_id,
         "run_dir": str(folder.path),
@@ -172,7 +172,7 @@ def plan_object(folder: RunFolder) -> dict[str, object]:
         "operation": known.operation,
         "rows": known.rows,
         "users": planned.users,
-        "outcomes": foreseen(folder),
+        "outcomes": outlook.outcomes,
         "halt_reason": known.halt_reason or None,
         "paused": known.paused or None,
         "outage": None if known.outage is None else dataclasses.asdict(known.outage),

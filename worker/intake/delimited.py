@@ -132,8 +132,9 @@ class RecordParser:
                 rest, suspect = [], False
                 continue
             suspect = block.suspect or (suspect and bool(rest))
-            rest = yield from self._inspected(rest + block.lines, suspect, final=False)
-        yield from self._inspected(rest, suspect, final=True)
+            read = self._inspected if suspect else self._split
+            rest = yield from read(rest + block.lines, final=False)
+        yield from (self._inspected if suspect else self._split)(rest, final=True)
 
     def _cut(self, rest: list[str], line: str) -> Iterator[Record]:
         """Yield what could not be told before a line that was cut, and that line: it may close or open a quote."""
@@ -145,11 +146,8 @@ class RecordParser:
         fault = Fault("too_long", f"the line has more than {LONGEST_LINE_CHARS} characters")
         yield self._line, [line[:_SHOWN_CHARS]], fault
 
-    def _inspected(
-        self, lines: list[str], suspect: bool, *, final: bool
-    ) -> Generator[Record, None, list[str]]:
-        if not suspect:
-            return (yield from self._split(lines, final=final))
+    def _inspected(self, lines: list[str], *, final: bool) -> Generator[Record, None, list[str]]:
+        """Do as `_split`, for lines that may hold damage."""
         records = self._split(lines, final=final)
         while True:
             try:
@@ -189,6 +187,10 @@ class RecordParser:
         reader = self._dialect.reader(lines)
         before, start = self._line, 0
         try:
+            if self._dialect.is_flat(lines):
+                for start, cells in enumerate(reader, start=1):
+                    if cells:
+                        yield before + start, cells, None
             for cells in reader:
                 end = reader.line_num
                 if end - start > 1 and self._holds_rows(lines, start, end, cells):
@@ -200,15 +202,21 @@ class RecordParser:
                 start = end
         except csv.Error:
             self._line += start
-            rest = lines[start:]
-            unfinished = reader.line_num == len(lines) or is_open(rest, self._dialect)
-            if unfinished and not final and not is_runaway(rest):
-                return start, False
-            length = sound_length(rest, self._dialect)
-            yield self._oversized(rest, length) if length else self._broken(rest[0])
-            return start + (length or 1), True
+            at_end = reader.line_num == len(lines)
+            length, told = yield from self._unsound(lines[start:], at_end=at_end, final=final)
+            return start + length, told
         self._line += start
         return start, True
+
+    def _unsound(
+        self, lines: list[str], *, at_end: bool, final: bool
+    ) -> Generator[Record, None, tuple[int, bool]]:
+        """Yield the record that the reader did not take, and that `lines` begin with; return as `_sound` does."""
+        if (at_end or is_open(lines, self._dialect)) and not final and not is_runaway(lines):
+            return 0, False
+        length = sound_length(lines, self._dialect)
+        yield self._oversized(lines, length) if length else self._broken(lines[0])
+        return length or 1, True
 
     def _oversized(self, lines: list[str], length: int) -> Record:
         first = self._line + 1

@@ -66,6 +66,12 @@ class Dialect(NamedTuple):
             return csv.reader(lines, delimiter=self.delimiter, quoting=csv.QUOTE_NONE)
         return _EscapedReader(lines, self.delimiter, quotes=self.quoting is Quoting.BACKSLASH)
 
+    def is_flat(self, lines: list[str]) -> bool:
+        """Tell cheaply that no record of `lines` takes more than one of them."""
+        if self.quoting is Quoting.RFC4180:
+            return '"' not in "".join(lines)
+        return self.quoting is Quoting.NONE
+
     @property
     def record(self) -> re.Pattern[str]:
         """The grammar of one record, possessive so that it takes linear time."""

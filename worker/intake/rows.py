@@ -49,8 +49,9 @@ def number_rows(
     width, watch, is_usual = shape.width, shape.watch, shape.watch.is_usual
     user_index, identifier_index = shape.ids
     row: InputRow | None = None
+    doubt = watch.doubt
     for line, cells, fault in records:
-        if fault is None and watch.doubt is None and (not width or len(cells) == width):
+        if fault is None and doubt is None and (not width or len(cells) == width):
             user_id, identifier_id = cells[user_index], cells[identifier_index]
             if is_usual(f"{user_id}\n{identifier_id}"):
                 number += 1
@@ -61,6 +62,7 @@ def number_rows(
             continue
         number += 1
         before, row = row, _judged(number, (line, cells, fault), shape, warnings)
+        doubt = watch.doubt
         if watch.is_torn(len(cells), width) and before is not None and not before.error_code:
             warnings.add("torn_row", before.line)
         yield _placed(row, part) if part and row.error_code else row

@@ -122,9 +122,8 @@ class Usual:
             return pattern
         own, others = user.kind.lstrip("a0"), identifier.kind.lstrip("a0")
         if own != others:
-            return pattern + (
-                f"(?=[^\\n]*{re.escape(own[0])})" if own else f"(?![^\\n]*{re.escape(others[0])})"
-            )
+            sign = re.escape((own or others)[0])
+            return f"{pattern}(?{'=' if own else '!'}[^\\n{sign}]*{sign})"
         if "a" not in user.kind:
             return pattern + r"(?=[0-9]+\n)"
         return pattern + (r"(?![0-9]+\n)" if "a" not in identifier.kind else "")

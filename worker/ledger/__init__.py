@@ -17,7 +17,7 @@ from worker.ledger.inbox import post as post_command
 from worker.ledger.inbox import take as take_commands
 from worker.ledger.ledger import RunLedger
 from worker.ledger.locks import FileLock, tenant_lock
-from worker.ledger.pending import foreseen, left_of_retry, pending_rows
+from worker.ledger.pending import Outlook, foreseen, left_of_retry, pending_rows
 from worker.ledger.place import may_be_a_copy, settle_in
 from worker.ledger.planned import PlannedRows, planned_rows
 from worker.ledger.planning import PlanDraft, remove_stale_drafts, withdraw
@@ -33,6 +33,7 @@ __all__ = [
     "Command",
     "FileLock",
     "ListCount",
+    "Outlook",
     "PlanDraft",
     "PlanSummary",
     "PlannedRows",

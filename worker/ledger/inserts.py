@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
-_GROUPS: Final = (64, 16, 4, 1)
+_GROUPS: Final = (512, 64, 16, 4, 1)
 """Rows in one statement. Each step of SQLite gives up and takes back the interpreter's lock: for a row on its
 own that is a third of the cost, and the dearest part of it beside a busy event loop."""
 

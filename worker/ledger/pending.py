@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from worker.ledger.schema import connect
 from worker.ledger.steps import TAKEN_UP, next_pending
 from worker.model import Outcome, Row
 from worker.protection import is_protected
+from worker.reportable import RunFacts
 
 _LEFT: Final = (
     "SELECT count(*) FROM rows WHERE planned IS NULL AND row NOT IN (SELECT row FROM outcomes)"  # noqa: S608
@@ -23,19 +25,33 @@ _LEFT: Final = (
 _AT_ONCE: Final = 1000
 
 
-def foreseen(folder: RunFolder) -> dict[Outcome, int]:
-    """Return rows by outcome as a session would begin: pending ones that are protected by now are excluded.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a session would begin with. To look costs a pass over all rows: it is done once and handed on.
+
+    Attributes:
+        known: The run as it stands.
+        outcomes: Rows by outcome; pending ones that are protected by now are excluded.
+    """
+
+    known: RunFacts
+    outcomes: dict[Outcome, int]
+
+
+def foreseen(folder: RunFolder) -> Outlook:
+    """Return what a session would begin with.
 
     Raises:
         LedgerError: The ledger cannot be read.
     """
-    outcomes = facts(folder).outcomes
+    known = facts(folder)
     with _reading(folder) as connection:
         barred = count_barred(connection)
-    return outcomes | {
-        Outcome.PENDING: outcomes[Outcome.PENDING] - barred,
-        Outcome.EXCLUDED: outcomes[Outcome.EXCLUDED] + barred,
+    changed = {
+        Outcome.PENDING: known.outcomes[Outcome.PENDING] - barred,
+        Outcome.EXCLUDED: known.outcomes[Outcome.EXCLUDED] + barred,
     }
+    return Outlook(known, known.outcomes | changed)
 
 
 def left_of_retry(folder: RunFolder, outcomes: frozenset[Outcome]) -> int:

@@ -38,7 +38,7 @@ async def test_a_list_that_grew_excludes_it(tmp_path: Path, written: str, column
     async with session(folder) as ledger:
         await ledger.protect(frozenset({"u2"}))
     assert [row.number for row in pending_rows(folder)] == [1, 3]
-    assert foreseen(folder)[Outcome.EXCLUDED] == 1
+    assert foreseen(folder).outcomes[Outcome.EXCLUDED] == 1
     async with session(folder) as ledger:
         assert [row.number for row in await ledger.claim(9)] == [1, 3]
 
@@ -65,7 +65,7 @@ async def test_a_ledger_of_an_older_version_protects_a_guid_in_any_spelling(
     tamper(folder, f"UPDATE rows SET identifier_id = '{written}' WHERE row = 2")
     tamper(folder, f"INSERT INTO protected (id) VALUES ('{GUID.upper()}')")
     assert [row.number for row in pending_rows(folder)] == [1, 3]
-    assert foreseen(folder)[Outcome.EXCLUDED] == 1
+    assert foreseen(folder).outcomes[Outcome.EXCLUDED] == 1
     async with session(folder) as ledger:
         assert [row.number for row in await ledger.claim(9)] == [1, 3]
 
