@@ -103,7 +103,7 @@ class Feed:
         self._claimed_at, self._ran_dry = now, False
         came = self._came
         while not (claimed := await self._source.claim(self._size)):
-            if not await self._source.more():
+            if self._came == came and not await self._source.more():
                 self._exhausted = True
                 return
             if self._came != came:  # those who wait for this claim are to look at a row from elsewhere

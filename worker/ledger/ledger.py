@@ -285,10 +285,10 @@ class RunLedger:
             self._hand_over()
         were_out = self._out  # a row may be let wait after it was looked, and before that is known here
         due_at = await self._writer.perform(steps.due_at)
+        if self._closed:  # maybe before this began, and then nobody tells it again
+            return False
         if due_at is None and not self._out:
-            if were_out:
-                return not self._closed
-            return bool(self._claims.kept) and not self._closed
+            return bool(were_out) or bool(self._claims.kept)
         wait_s = None if due_at is None else max(0.0, due_at - self._now())
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._changed.wait(), wait_s)

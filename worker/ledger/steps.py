@@ -279,7 +279,10 @@ def due_at(connection: sqlite3.Connection) -> float | None:
 
 def count_waiting(connection: sqlite3.Connection, most: int) -> int:
     """Return how many rows were tried and have to go again, those in flight among them; counted up to `most`."""
-    counted = "SELECT count(*) FROM (SELECT 1 FROM carried WHERE not_before IS NOT NULL LIMIT ?)"
+    counted = (
+        "SELECT count(*) FROM (SELECT 1 FROM carried WHERE not_before IS NOT NULL"
+        " AND row NOT IN (SELECT row FROM aside) LIMIT ?)"
+    )
     (count,) = connection.execute(counted, (most,)).fetchone()
     return int(count)
 
@@ -331,10 +334,10 @@ def publish(connection: sqlite3.Connection, rows: Iterable[int], batch: str) -> 
 
 
 def forget_published(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
-    """Forget that rows were with the workers of a queue: they have an outcome."""
-    connection.execute(
-        "DELETE FROM published WHERE row IN (SELECT value FROM json_each(?))", (_numbers(rows),)
-    )
+    """Forget that rows were with the workers of a queue, and that they may have waited before: they have an outcome."""
+    numbers = _numbers(rows)
+    connection.execute("DELETE FROM published WHERE row IN (SELECT value FROM json_each(?))", (numbers,))
+    connection.execute("DELETE FROM carried WHERE row IN (SELECT value FROM json_each(?))", (numbers,))
 
 
 def published(connection: sqlite3.Connection) -> list[tuple[Row, str]]:

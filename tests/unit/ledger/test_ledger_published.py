@@ -10,7 +10,7 @@ import msgspec
 from unit.ledger.ledger_staging import look, plan, result, tamper, unfinished
 
 from worker.ledger import RunFolder, RunLedger, report_rows, verify
-from worker.model import Outcome
+from worker.model import Effort, Outcome, Unfinished
 
 QUEUE = "redis://host unverify"
 
@@ -149,3 +149,18 @@ async def test_an_outcome_of_before_a_retry_tells_nothing_of_the_one_after(tmp_p
         await ledger.flush()
         await ledger.note_again([before])
     assert [row.resent for row in report_rows(folder)] == [False]
+
+
+async def test_a_row_that_waited_unsent_and_that_workers_called_is_not_called_again(tmp_path: Path) -> None:
+    """It waited as nothing could be reached, went to the workers, and who published it was stopped meanwhile."""
+    folder = plan(tmp_path, 2)
+    async with session(folder, queue="") as ledger:
+        rows = await ledger.claim(2)
+        ledger.give_back([Unfinished(row, 0, Effort(tries=1, status=None)) for row in rows])
+    async with session(folder) as ledger:
+        await ledger.publish(await ledger.claim(9), "r.1.0")
+    async with session(folder) as ledger:
+        row, _ = (await ledger.published())[0]
+        ledger.record(result(row))
+    assert look(folder, "SELECT row FROM carried WHERE row IN (SELECT row FROM outcomes)") == []
+    verify(folder)

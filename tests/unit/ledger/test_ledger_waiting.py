@@ -267,3 +267,37 @@ async def test_a_row_that_is_let_wait_while_it_is_looked_for_one_is_not_lost_to_
         assert await asyncio.wait_for(looking, 5)
         assert await asyncio.wait_for(ledger.more(), 5)
         assert [again.number for again in await ledger.claim(9)] == [row.number]
+
+
+async def test_a_closed_ledger_lets_nobody_wait_who_comes_late(tmp_path: Path) -> None:
+    """A stop while a claim was on its way to the disk: the claim found nothing, and waited for ever."""
+    folder = plan(tmp_path, 3)
+    async with session(folder) as ledger:
+        assert len(await ledger.claim(2)) == 2, "rows that are out, and given back only once nobody claims"
+        ledger.close()
+        assert await ledger.claim(1) == []
+        async with asyncio.timeout(5):
+            assert not await ledger.more()
+
+
+async def test_rows_that_a_retry_leaves_alone_keep_no_row_of_it_from_being_called(tmp_path: Path) -> None:
+    """It claimed nothing and was told that there was more, over and over: a processor at its limit, for ever."""
+    folder = plan(tmp_path, 41)
+    async with session(folder) as ledger:
+        rows = [*await ledger.claim(41), *await ledger.claim(41)]
+        assert len(rows) == 41
+        _fail(ledger, rows[0], wait_s=0.0)
+        for row in rows[1:]:
+            ledger.record(result(row, Outcome.REFUSED, status=409))
+    async with session(folder, retake=frozenset({Outcome.REFUSED})) as ledger:
+        called = 0
+        for _ in range(10):
+            claimed = await ledger.claim(100)
+            called += len(claimed)
+            for row in claimed:
+                ledger.record(result(row))
+            if not claimed and not await ledger.more():
+                break
+        assert called == 40
+        assert ledger.pending == 0
+    verify(folder)

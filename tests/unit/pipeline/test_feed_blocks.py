@@ -251,3 +251,28 @@ async def test_a_row_from_elsewhere_is_handed_out_while_a_claim_waits_for_rows()
         row = await waiting
     assert row is not None
     assert row.number == 77
+
+
+async def test_a_row_that_came_from_elsewhere_while_a_claim_found_nothing_waits_for_nobody() -> None:
+    """The claim looked for more before those who wait for it looked at the row: up to five minutes, or for ever."""
+    here = Claimed(1)
+
+    async def more() -> bool:
+        await asyncio.Event().wait()
+        return True
+
+    async def claim_elsewhere() -> Row:
+        here.ledger.open.set()
+        return Row(77, "u77", "i77")
+
+    assert await here.take(1) == [1]
+    here.feed._exhausted = False  # the source has more, later
+    here.ledger.more, here.ledger.claim_elsewhere = more, claim_elsewhere  # type: ignore[attr-defined]
+    here.ledger.open.clear()
+    waiting = asyncio.create_task(next_of(here.feed))
+    await settled()
+    here.feed.look_elsewhere()
+    async with asyncio.timeout(5):
+        row = await waiting
+    assert row is not None
+    assert row.number == 77
