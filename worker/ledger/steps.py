@@ -334,7 +334,7 @@ def publish(connection: sqlite3.Connection, rows: Iterable[int], batch: str) -> 
 
 
 def forget_published(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
-    """Forget that rows were with the workers of a queue, and that they may have waited before: they have an outcome."""
+    """Forget that rows were with the workers of a queue, or waited before that: they have an outcome."""
     numbers = _numbers(rows)
     connection.execute("DELETE FROM published WHERE row IN (SELECT value FROM json_each(?))", (numbers,))
     connection.execute("DELETE FROM carried WHERE row IN (SELECT value FROM json_each(?))", (numbers,))
