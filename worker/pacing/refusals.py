@@ -23,6 +23,10 @@ _SHUT: Final = 8
 _ROWS_KEPT: Final = 4096
 _DRESSES: Final = 3
 """A limiter refuses in one dress, or in two; a sick server has more."""
+_MUCH: Final = 0.15
+"""Share of the attempts in all that is too much for strays beside a limiter."""
+_LONGEST_TEST_S: Final = 20.0
+"""So long the pace is slower at most, unless nothing comes through at all."""
 _QUIET_S: Final = 60.0
 """After slower calls did not help no other kind of trouble is tested for so long, and ever longer."""
 _LONGEST_QUIET_S: Final = 600.0
@@ -54,6 +58,8 @@ class Refusals:
         self._rows: collections.OrderedDict[int, tuple[int, int]] = collections.OrderedDict()
         self._quiet_until, self._quiet_s, self._usual = 0.0, _QUIET_S, 1.0
         """Until when the share that was usual then is taken for trouble, whatever its dress."""
+        self._tests_since = 0.0
+        """Until when no kind was tested."""
         self.slow_down = False
         """Whether the last reply calls for a slower pace, to see whether that helps."""
         self.share = 0.0
@@ -118,6 +124,11 @@ class Refusals:
             if each.see(now, sent_at, self._number, suspect=is_it, may_test=may_test):
                 self.slow_down, self.share = True, each.share
             self.go_back |= tested and each.finding is Finding.TROUBLE
+        if not self.is_testing:
+            self._tests_since = now
+        elif now - self._tests_since > _LONGEST_TEST_S and self._streak <= _SHUT:
+            self.go_back = True
+        self.go_back |= (self.is_testing or bool(self.limits)) and self._is_mixed
         if self.go_back:
             self._be_quiet(now)
 
@@ -126,8 +137,14 @@ class Refusals:
         looked_at = min(self._number, LOOKED_AT)
         if now < self._quiet_until and suspicion.recent(self._number) < GREW * self._usual * looked_at:
             return False
-        dresses = sum(each.recent(self._number) >= FEWEST for each in self._suspicions.values())
-        return dresses < _DRESSES
+        return not self._is_mixed
+
+    @property
+    def _is_mixed(self) -> bool:
+        """Whether there are too many kinds of trouble at once for a limiter, and too much of them."""
+        counts = [each.recent(self._number) for each in self._suspicions.values()]
+        kinds = sum(count >= FEWEST for count in counts)
+        return kinds >= _DRESSES and sum(counts) >= _MUCH * min(self._number, LOOKED_AT)
 
     def _be_quiet(self, now: float) -> None:
         """Test nothing for a while: slower calls did not help, and what else is tested is trouble as well."""
@@ -136,8 +153,9 @@ class Refusals:
         self._usual = recent / min(self._number, LOOKED_AT)
         self._quiet_until = now + self._quiet_s
         self._quiet_s = min(2 * self._quiet_s, _LONGEST_QUIET_S)
+        mixed = self._is_mixed
         for each in self._suspicions.values():
-            if each.finding is Finding.TEST:
+            if each.finding is Finding.TEST or (mixed and each.finding is Finding.LIMIT):
                 each.belie(now)
 
     def _is_repeated(self, row: int) -> bool:
