@@ -30,7 +30,7 @@ def stopped(desk: Any, how: str) -> str:
     ]
     process = desk.popen(*words, *(["--deadline", "5s"] if how == "halted" else []))
     if how == "cancelled":
-        wait_until(lambda: desk.tenant.record()["named"] >= 12)
+        wait_until(lambda: desk.tenant.record()["named"] >= 40)
         assert desk.call("cancel", desk.run_folder.name).code == 0
     process.communicate(timeout=60)
     desk.tenant.trouble()
